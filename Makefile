@@ -1,0 +1,37 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= results/default
+DEVICE ?= auto
+
+.PHONY: bench test setup lint types readme wheel clean
+
+bench: setup  ## measure the default suite here; prints where the tables and plots are
+	$(BIN)/python run_bench.py sweep --device $(DEVICE) --out $(OUT)
+
+test: setup  ## the tests, as CI runs them
+	$(BIN)/python -m pytest
+
+setup: $(VENV)/.ready  ## make .venv
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+readme: setup  ## rebuild the tables in README.md from results/reference
+	$(BIN)/python run_bench.py report results/reference/cpu --readme README.md
+
+wheel: setup
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

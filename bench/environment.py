@@ -1,0 +1,120 @@
+"""Environment: the machine and the versions, and the hash that says which rows may stand side by side."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from modules.options import SpecError
+
+_PACKAGES = ("torch", "fvcore", "numpy")
+
+
+def pick_device(wanted: str) -> str:
+    """`cpu` or `cuda`; `auto` is CUDA where there is one.
+
+    Raises:
+        SpecError: the device is unknown, or not on this machine.
+    """
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise SpecError(f"unknown device '{wanted}'; allowed: auto, cpu, cuda")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise SpecError("device 'cuda' was asked for, but PyTorch sees no CUDA device here; allowed: auto, cpu")
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return wanted
+
+
+def describe_environment(device: str) -> dict[str, object]:
+    """What decides how fast things run here: processor or card, threads, versions. Flat, JSON-ready."""
+    facts: dict[str, object] = {
+        "device": device,
+        "cpu": _cpu_model(),
+        "cpu_count": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+        **{name: metadata.version(name) for name in _PACKAGES},
+    }
+    if device == "cuda":
+        card = torch.cuda.get_device_properties(0)
+        facts |= {
+            "gpu": card.name,
+            "gpu_memory_bytes": card.total_memory,
+            "gpu_capability": f"{card.major}.{card.minor}",
+            "driver": _driver_version(),
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
+            "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
+            "tf32_cudnn": torch.backends.cudnn.allow_tf32,
+        }
+    return facts
+
+
+def environment_hash(facts: dict[str, object]) -> str:
+    """Short hash of all facts: rows are comparable when it is equal."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@functools.lru_cache(maxsize=1)
+def git_revision() -> str | None:
+    """Commit of the tree that this code runs from, with `+` if it has changes; null outside of a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+
+    def ask(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=True).stdout
+
+    try:
+        changed = ask("status", "--porcelain", "--untracked-files=no", "--", "bench", "modules", "run_bench.py")
+        return ask("rev-parse", "--short=12", "HEAD").strip() + ("+" if changed.strip() else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def available_bytes(device: str) -> int:
+    """Memory that a case may still take on the device."""
+    if device == "cuda":
+        free, _ = torch.cuda.mem_get_info()
+        return int(free) + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or sys.platform
+
+
+def _driver_version() -> str | None:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        version = pynvml.nvmlSystemGetDriverVersion()
+        pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return None
+    return version if isinstance(version, str) else version.decode()

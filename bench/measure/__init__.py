@@ -1,0 +1,1 @@
+"""Execution: clocks, sampling in interleaved rounds, peak memory, statistics."""

@@ -1,0 +1,68 @@
+"""Method: the settings that decide how a figure is measured, and their hash."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from modules.options import SpecError, nearest
+
+
+@dataclass(frozen=True)
+class Method:
+    """How times are sampled. Rows with different methods are not compared unless asked.
+
+    Attributes:
+        target: relative half width of the 95 % interval of the median at which a case is done.
+        seconds: time budget of a group, per member.
+        min_rounds: rounds that every group gets, whatever its budget; 6 is the least that bounds a median at 95 %.
+        max_rounds: rounds at which every group ends.
+        sample_ms: a sample lasts at least this long; shorter calls are repeated inside of it.
+        warm_seconds: longest warm-up of a member.
+        warm_tolerance: a member is warm when its last calls are not faster than those before by more than this.
+        settle_rounds: window of rounds in which the spread must have stayed put to call the noise settled.
+        settle_tolerance: relative change of the spread within that window.
+        resamples: bootstrap resamples of a ratio.
+        seed: of the order within rounds, the bootstrap, the weights and the inputs.
+    """
+
+    target: float = 0.02
+    seconds: float = 1.5
+    min_rounds: int = 6
+    max_rounds: int = 100
+    sample_ms: float = 1.0
+    warm_seconds: float = 0.5
+    warm_tolerance: float = 0.05
+    settle_rounds: int = 20
+    settle_tolerance: float = 0.05
+    resamples: int = 2000
+    seed: int = 0
+
+    @property
+    def hash(self) -> str:
+        """Short hash of all settings."""
+        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def make_method(settings: Mapping[str, object]) -> Method:
+    """A method with some settings changed, as a suite file's `[method]` table gives them.
+
+    Raises:
+        SpecError: a setting does not exist or has a value of the wrong type or range.
+    """
+    kinds: dict[str, type[int] | type[float]] = {
+        name: type(value) for name, value in dataclasses.asdict(Method()).items()
+    }
+    values: dict[str, float | int] = {}
+    for name, value in settings.items():
+        if name not in kinds:
+            raise SpecError(f"unknown method setting '{name}'{nearest(name, kinds)}")
+        least = 6 if name == "min_rounds" else 0
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < least:
+            raise SpecError(f"method setting '{name}' must be a number of at least {least}, not {value!r}")
+        values[name] = kinds[name](value)
+    return dataclasses.replace(Method(), **values)  # type: ignore[arg-type]

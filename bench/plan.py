@@ -1,0 +1,154 @@
+"""Plan: what a sweep will measure, what it will not and why, decided from static figures before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from bench.axes import parse_blocks
+from bench.case import Case
+from bench.static import StaticFigures, trace_figures
+from bench.suite import Suite
+from modules import registry
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to become of a case.
+
+    Attributes:
+        case: the case.
+        figures: its static figures; null where it cannot be traced.
+        status: `ok` if it shall be measured, else the status of its row.
+        reason: for any status but `ok`.
+    """
+
+    case: Case
+    figures: StaticFigures | None
+    status: str = "ok"
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class PlannedGroup:
+    """Cases that are timed in the same rounds.
+
+    Attributes:
+        members: those to measure and write.
+        reference: the case that ratios are taken to, whether or not its row is to be written; null without one.
+    """
+
+    members: tuple[Verdict, ...]
+    reference: Verdict | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a sweep has to do.
+
+    Attributes:
+        groups: to measure, in order.
+        settled: cases whose row can be written at once.
+        done: how many cases the run holds already.
+    """
+
+    groups: tuple[PlannedGroup, ...]
+    settled: tuple[Verdict, ...]
+    done: int
+
+    @property
+    def to_measure(self) -> int:
+        return sum(len(group.members) for group in self.groups)
+
+
+def judge(case: Case, suite: Suite, free_bytes: int | None = None) -> Verdict:
+    """Trace a case and hold it against the suite's skip rules and, where given, the memory that is free."""
+    if case.impl not in registry.describe(case.entry).impls:
+        allowed = ", ".join(registry.describe(case.entry).impls)
+        return Verdict(case, None, "unsupported", f"'{case.entry}' has no implementation '{case.impl}', only {allowed}")
+    try:
+        figures = trace_figures(case)
+    except ValueError as error:
+        return Verdict(case, None, "unsupported", one_line(error))
+    except Exception as error:  # a block that fails on meta has failed; the sweep goes on
+        return Verdict(case, None, "crashed", f"tracing failed: {one_line(error)}")
+    for rule in suite.skips:
+        reason = rule.explain(case, figures)
+        if reason:
+            return Verdict(case, figures, "skipped", reason)
+    needed = figures.resident_bytes + figures.traced_peak_bytes
+    if free_bytes is not None and needed > free_bytes:
+        fact = f"needs {needed / 2**30:.1f} GiB (traced), {free_bytes / 2**30:.1f} GiB are free on {case.device}"
+        return Verdict(case, figures, "skipped", fact)
+    return Verdict(case, figures)
+
+
+def make_plan(
+    suite: Suite,
+    device: str,
+    done: Collection[str],
+    free_bytes: int | None,
+    on_case: Callable[[int, int], None] = lambda number, total: None,
+) -> Plan:
+    """Judge every case of the suite that is not done, and sort the rest into groups.
+
+    Args:
+        suite: what to measure.
+        device: `cpu` or `cuda`.
+        done: keys of cases that have a row.
+        free_bytes: memory that a case may take on the device.
+        on_case: called with (number, total) as cases are judged.
+
+    Raises:
+        SpecError: an axis is wrong, or a block cannot be built for the channels asked for.
+    """
+    cases = suite.cases(device)
+    check_buildable(cases)
+    todo = {case: reference for case, reference in cases.items() if case.key not in done}
+    verdicts = {}
+    for number, case in enumerate(todo):
+        on_case(number, len(todo))
+        verdicts[case] = judge(case, suite, free_bytes)
+    found: dict[tuple[object, ...], list[Verdict]] = {}
+    for case, reference in todo.items():
+        if verdicts[case].status == "ok":
+            found.setdefault((case.group, reference), []).append(verdicts[case])
+    groups = tuple(
+        PlannedGroup(tuple(members), _reference(members, label, suite, free_bytes))
+        for (_, label), members in found.items()
+    )
+    settled = tuple(verdict for verdict in verdicts.values() if verdict.status != "ok")
+    return Plan(groups, settled, len(cases) - len(todo))
+
+
+def check_buildable(cases: Mapping[Case, object] | Collection[Case]) -> None:
+    """Build every block once for every channel count, on meta.
+
+    Raises:
+        SpecError: one of them cannot be built; the message says what it needs.
+    """
+    import torch
+
+    seen = {(c.entry, c.options, c.channels, c.impl): c for c in cases}
+    for case in seen.values():
+        if case.impl in registry.describe(case.entry).impls:
+            with torch.device("meta"):
+                registry.create(case.entry, case.channels, case.impl, **dict(case.options))
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as one line of at most 300 characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def _reference(members: list[Verdict], label: object, suite: Suite, free_bytes: int | None) -> Verdict | None:
+    """The verdict on the group's reference if it can be measured."""
+    if not isinstance(label, str):
+        return None
+    for member in members:
+        if member.case.label == label:
+            return member
+    ((name, options),) = parse_blocks(label)
+    verdict = judge(members[0].case.with_entry(name, options), suite, free_bytes)
+    return verdict if verdict.status == "ok" else None

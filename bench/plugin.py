@@ -1,0 +1,57 @@
+"""Plugins: blocks of a user's own, from a file or from an installed package's entry point."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+
+from modules import registry
+from modules.options import SpecError
+
+ENTRY_POINTS = "contextbench.blocks"
+
+
+def load_plugins(paths: Iterable[str]) -> list[str]:
+    """Run plugin files and installed entry points; what they register joins every command.
+
+    Returns:
+        The names that were registered.
+
+    Raises:
+        SpecError: a file is missing, fails, or registers nothing.
+    """
+    before = set(registry.names())
+    for point in metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            point.load()
+        except Exception as error:  # whatever another's code raises is bad input to this program
+            raise SpecError(f"cannot load the installed plugin '{point.name}': {_line(error)}") from error
+    for path in paths:
+        _load_file(Path(path))
+    return [name for name in registry.names() if name not in before]
+
+
+def _load_file(path: Path) -> None:
+    if not path.is_file():
+        raise SpecError(f"cannot load plugin '{path}': there is no such file")
+    name = f"contextbench_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise SpecError(f"cannot load plugin '{path}': it is not a .py file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    before = len(registry.names())
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file raises is bad input to this program
+        raise SpecError(f"cannot load plugin '{path}': {_line(error)}") from error
+    if len(registry.names()) == before:
+        raise SpecError(f"plugin '{path}' registers no block; decorate a class with @register(\"name\", family=...)")
+
+
+def _line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, SpecError) else f"{type(error).__name__}: {text}"

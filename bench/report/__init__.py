@@ -1,0 +1,20 @@
+"""Rows to frames to tables, plots and reports. Needs no torch."""
+
+from bench.report.formats import FORMATS, render
+from bench.report.frame import build, load
+from bench.report.page import write
+from bench.report.readme import rebuild, stale
+from bench.report.terminal import show_estimate, show_list, show_run
+
+__all__ = [
+    "FORMATS",
+    "build",
+    "load",
+    "rebuild",
+    "render",
+    "show_estimate",
+    "show_list",
+    "show_run",
+    "stale",
+    "write",
+]

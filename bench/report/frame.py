@@ -1,0 +1,139 @@
+"""Rows of a run as a data frame, with the columns a reader derives from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.report.digits import number
+from bench.row import ROWS, read_rows
+
+TEXT = (
+    *("key", "run", "suite", "git", "method", "env", "started_at", "repro"),
+    *("entry", "family", "impl", "dtype", "memory_format", "mode", "device"),
+    *("status", "reason", "stop_reason", "reference"),
+)
+COUNTS = (
+    *("schema", "height", "width", "channels", "batch", "calls_per_sample", "rounds"),
+    *("params", "macs", "flops", "macs_fvcore", "macs_torch"),
+    *("traced_peak_bytes", "traffic_bytes", "compulsory_bytes", "cuda_peak_bytes", "cuda_reserved_bytes"),
+)
+FIGURES = (
+    *("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms"),
+    *("latency_min_ms", "latency_p10_ms", "latency_p90_ms"),
+    *("ratio", "ratio_ci_low", "ratio_ci_high", "noise_floor", "twin_ratio"),
+    *("energy_mj", "power_w", "sm_clock_mhz", "temperature_c"),
+)
+LISTS = ("macs_uncounted", "latency_samples_ms")
+NESTED = ("options", "compiled", "throttled")
+DERIVED = ("label", "rank", "kind", "positions", "size", "gmacs", "peak_mib", "cuda_peak_mib", "half_ms", "verdict")
+MIB = 2**20
+ROUNDING = 1e-12
+
+
+def load(run: Path) -> pd.DataFrame:
+    """All rows of a run folder, one row of the frame per row of `rows.jsonl`, with the derived columns.
+
+    Raises:
+        RunError: the folder has no `rows.jsonl`, or one that cannot be read.
+    """
+    return build(read_rows(run / ROWS))
+
+
+def build(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows (dictionaries of schema 1, fields may be missing) as a typed frame with the derived columns.
+
+    Derived: `label`; `rank` (order in which labels first appear); `kind` (`backbones` for families that take an image,
+    `blocks` for those that take feature maps); `positions` N = height x width; `size` "HxW"; `gmacs` (1e9 multiply-adds
+    of the forward pass); `peak_mib` and `cuda_peak_mib` (MiB above weights and inputs, and above the baseline);
+    `half_ms` (the longer arm of the 95 % interval of the median, ms); `verdict` (see `verdict`).
+    """
+    listed = list(rows)
+    columns: dict[str, Any] = {}
+    for name in TEXT:
+        columns[name] = pd.Series([_text(row.get(name)) for row in listed], dtype=object)
+    for name in COUNTS:
+        columns[name] = pd.array([_whole(row.get(name)) for row in listed], dtype="Int64")
+    for name in FIGURES:
+        columns[name] = pd.Series([number(row.get(name)) for row in listed], dtype=float)
+    for name in LISTS:
+        columns[name] = pd.Series([list(row.get(name) or []) for row in listed], dtype=object)
+    columns["options"] = pd.Series([dict(row.get("options") or {}) for row in listed], dtype=object)
+    columns["compiled"] = pd.Series([bool(row.get("compiled")) for row in listed], dtype=bool)
+    columns["throttled"] = pd.Series([row.get("throttled") for row in listed], dtype=object)
+    known = {*TEXT, *COUNTS, *FIGURES, *LISTS, *NESTED, *DERIVED}
+    for name in dict.fromkeys(name for row in listed for name in row if name not in known):
+        columns[name] = pd.Series([row.get(name) for row in listed], dtype=object)
+    return _derive(pd.DataFrame(columns))
+
+
+def label(entry: str, options: Mapping[str, Any]) -> str:
+    """`entry`, or `entry:a=1,b=2` with the options that differ from the defaults."""
+    spelled = ",".join(f"{name}={_spell(value)}" for name, value in options.items())
+    return f"{entry}:{spelled}" if spelled else entry
+
+
+def verdict(name: str, reference: str, ratio: Any, low: Any, high: Any, floor: Any) -> str:
+    """`reference`, `faster`, `slower`, `tie`, or "" where nothing can be said.
+
+    A tie is a ratio within the noise floor of 1, or one whose 95 % interval contains 1. A ratio that comes with neither
+    a noise floor nor an interval gets no verdict.
+    """
+    if reference and name == reference:
+        return "reference"
+    figure, bottom, top, noise = number(ratio), number(low), number(high), number(floor)
+    interval = bottom is not None and top is not None
+    if figure is None or (noise is None and not interval):
+        return ""
+    within = noise is not None and abs(figure - 1) <= noise + ROUNDING
+    spans = bottom is not None and top is not None and bottom <= 1 <= top
+    if within or spans:
+        return "tie"
+    return "faster" if figure < 1 else "slower"
+
+
+def _derive(frame: pd.DataFrame) -> pd.DataFrame:
+    labels = [label(entry, options) for entry, options in zip(frame["entry"], frame["options"], strict=True)]
+    ranks = {name: rank for rank, name in enumerate(dict.fromkeys(labels))}
+    frame["label"] = pd.Series(labels, dtype=object)
+    frame["rank"] = pd.Series([ranks[name] for name in labels], dtype=int)
+    frame["kind"] = pd.Series(
+        ["backbones" if family in ("backbone", "network") else "blocks" for family in frame["family"]],
+        dtype=object,
+    )
+    frame["positions"] = frame["height"] * frame["width"]
+    sizes = zip(frame["height"], frame["width"], strict=True)
+    frame["size"] = pd.Series([f"{height}x{width}" for height, width in sizes], dtype=object)
+    frame["gmacs"] = frame["macs"].astype(float) / 1e9
+    frame["peak_mib"] = frame["traced_peak_bytes"].astype(float) / MIB
+    frame["cuda_peak_mib"] = frame["cuda_peak_bytes"].astype(float) / MIB
+    below = frame["latency_ms"] - frame["latency_ci_low_ms"]
+    above = frame["latency_ci_high_ms"] - frame["latency_ms"]
+    frame["half_ms"] = pd.concat([below, above], axis=1).max(axis=1, skipna=False)
+    compared = ("label", "reference", "ratio", "ratio_ci_low", "ratio_ci_high", "noise_floor")
+    frame["verdict"] = pd.Series(
+        [verdict(*fields) for fields in zip(*(frame[name] for name in compared), strict=True)], dtype=object
+    )
+    return frame
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return "+".join(_spell(item) for item in value)
+    return "none" if value is None else str(value)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, int):
+        return value
+    figure = number(value)
+    return None if figure is None else int(figure)

@@ -1,0 +1,63 @@
+"""What a run, an estimate or a list looks like on a terminal, or in another format on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from bench.report.digits import count, significant
+from bench.report.formats import render
+from bench.report.frame import load
+from bench.report.groups import all_groups
+from bench.report.tables import efficiency
+
+READING = (
+    "ms: median of a call, ± the longer arm of its 95 % interval; vs: paired by round, ≈ marks a tie; "
+    "peak MiB: traced, above weights and inputs."
+)
+_BYTES = {"traced_peak_bytes": "peak MiB", "traffic_bytes": "traffic MiB", "compulsory_bytes": "compulsory MiB"}
+
+
+def show_run(run: Path, format: str) -> str:
+    """The efficiency tables of a run; as json and csv its rows.
+
+    Raises:
+        RunError: the folder has no rows, or one that cannot be read.
+    """
+    frame = load(run)
+    if format in ("json", "csv"):
+        return render(frame, format)
+    tables = [efficiency(group) for group in all_groups(frame)]
+    if format == "table":
+        parts = ["\n".join([table.title, "", table.grid.plain(), *table.notes]) for table in tables]
+        return "\n\n".join([*parts, READING])
+    if format == "latex":
+        return "\n\n".join(table.latex() for table in tables)
+    return "\n\n".join(f"### {table.title}\n\n{table.markdown()}" for table in tables)
+
+
+def show_estimate(rows: Iterable[Mapping[str, object]], format: str) -> str:
+    """Static figures, one line a case; as json and csv the raw counts and bytes."""
+    known = list(rows)
+    if format in ("json", "csv"):
+        return render(known, format)
+    frame = pd.DataFrame(known)
+    shown = pd.DataFrame({name: frame[name] for name in ("block", "size", "channels", "batch", "dtype", "mode")})
+    if frame["reason"].notna().all():
+        shown["reason"] = frame["reason"]
+        return render(shown, format)
+    shown["params"] = [count(value) for value in frame["params"]]
+    shown["GMACs"] = [significant(value / 1e9) for value in frame["macs"]]
+    for name, title in _BYTES.items():
+        shown[title] = [significant(value / 2**20) for value in frame[name]]
+    shown["not in MACs"] = [", ".join(names) if isinstance(names, list) else "" for names in frame["macs_uncounted"]]
+    if frame["reason"].notna().any():
+        shown["reason"] = frame["reason"].fillna("")
+    return render(shown, format)
+
+
+def show_list(rows: Iterable[Mapping[str, object]], format: str) -> str:
+    """Any list of flat records."""
+    return render(list(rows), format)

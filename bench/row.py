@@ -1,0 +1,80 @@
+"""Row: everything known of one case in one run, as a flat JSON object. The fields and their order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench import SCHEMA
+
+STATUSES = ("ok", "oom", "skipped", "unsupported", "timeout", "crashed", "invalid")
+SETTLED = ("ok", "oom", "skipped", "unsupported")
+
+ROWS, SUITE, ENVIRONMENT = "rows.jsonl", "suite.toml", "environment.json"
+FIELDS = (
+    *("schema", "key", "run", "suite", "git", "method", "env", "started_at", "repro"),
+    *("entry", "family", "options", "impl", "height", "width", "channels", "batch"),
+    *("dtype", "memory_format", "mode", "compiled", "device"),
+    *("status", "reason"),
+    *("params", "macs", "flops", "macs_fvcore", "macs_torch", "macs_uncounted"),
+    *("traced_peak_bytes", "traffic_bytes", "compulsory_bytes"),
+    *("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms"),
+    *("latency_min_ms", "latency_p10_ms", "latency_p90_ms"),
+    *("latency_samples_ms", "calls_per_sample", "rounds", "stop_reason"),
+    *("reference", "ratio", "ratio_ci_low", "ratio_ci_high", "noise_floor", "twin_ratio"),
+    *("cuda_peak_bytes", "cuda_reserved_bytes"),
+    *("energy_mj", "power_w", "sm_clock_mhz", "temperature_c", "throttled"),
+)
+
+
+class RunError(ValueError):
+    """A run folder, a file of one, or what is built from it, that cannot be read. The message is one line."""
+
+    exit_code = 2
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a `rows.jsonl`. A last line that a kill cut short is left out.
+
+    Raises:
+        RunError: the file cannot be read, or another line is not a JSON object.
+    """
+    try:
+        *lines, last = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError as error:
+        raise RunError(f"cannot read '{path}': {error.strerror}; give the folder of a run, results/<run>") from None
+    rows = []
+    for number, line in enumerate([*lines, last], start=1):
+        try:
+            row = json.loads(line) if line else None
+            if row is not None and not isinstance(row, dict):
+                raise ValueError("not an object")
+        except ValueError as error:
+            if number > len(lines):
+                break
+            raise RunError(f"'{path}' line {number} is not a row: {error}") from None
+        if row is not None:
+            rows.append(row)
+    return rows
+
+
+def make_row(*parts: Mapping[str, object]) -> dict[str, object]:
+    """A whole row out of its parts; what no part gives is null.
+
+    Raises:
+        ValueError: a part gives a field that the schema has not, or a status that does not exist, or no reason for a
+            status other than `ok`.
+    """
+    given: dict[str, object] = {"schema": SCHEMA}
+    for part in parts:
+        given |= part
+    strangers = set(given) - set(FIELDS)
+    if strangers:
+        raise ValueError(f"fields that the row schema has not: {', '.join(sorted(strangers))}")
+    if given.get("status") not in STATUSES:
+        raise ValueError(f"status {given.get('status')!r} is none of {', '.join(STATUSES)}")
+    if given["status"] != "ok" and not given.get("reason"):
+        raise ValueError(f"a row with status '{given['status']}' needs a reason")
+    return {name: given.get(name) for name in FIELDS}

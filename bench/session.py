@@ -1,0 +1,131 @@
+"""Session: one invocation of a sweep or an estimate, from what was asked for to rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.case import Case
+from bench.environment import available_bytes, describe_environment, environment_hash, pick_device
+from bench.measure.clock import clock_for
+from bench.measure.method import make_method
+from bench.plan import check_buildable, make_plan
+from bench.plugin import load_plugins
+from bench.progress import Watch
+from bench.runner import Runner, Stamp, Summary, count_failed
+from bench.static.estimate import estimate
+from bench.store import Store, open_store
+from bench.suite import Suite, load_suite
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked for.
+
+    Attributes:
+        suite: name or path of the suite to start from.
+        axes: axis and its text, null where the suite's stands.
+        device: `auto`, `cpu` or `cuda`.
+        reference: block that ratios are taken to, `none`, or null where the suite's stands.
+        out: run folder, or null for `results/<suite>-<device>`.
+        settings: method settings that differ from the suite's; null values stand for the suite's.
+        plugins: files that register blocks.
+    """
+
+    suite: str
+    axes: Mapping[str, str | None]
+    device: str = "auto"
+    reference: str | None = None
+    out: Path | None = None
+    settings: Mapping[str, float | int | None] = dataclasses.field(default_factory=dict)
+    plugins: tuple[str, ...] = ()
+
+    def resolve(self) -> Suite:
+        """The suite with everything that was asked for set in it.
+
+        Raises:
+            SpecError: something asked for does not exist.
+        """
+        load_plugins(self.plugins)
+        suite = load_suite(self.suite).override(self.axes, self.reference)
+        changed = {name: value for name, value in self.settings.items() if value is not None}
+        make_method(changed)
+        return dataclasses.replace(suite, settings={**suite.settings, **changed})
+
+    def command(self) -> tuple[str, ...]:
+        """The words that repeat this request, but for its axes."""
+        words = [*_program(), "sweep", "--suite", self.suite]
+        words += [word for path in self.plugins for word in ("--plugin", path)]
+        words += ["--reference", self.reference] if self.reference else []
+        for name, value in self.settings.items():
+            words += [f"--{name}", str(value)] if value is not None else []
+        return tuple(words)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a sweep ended: the run folder, a closing text, and whether it failed for some case or was interrupted."""
+
+    folder: Path
+    text: str
+    failed: bool
+    interrupted: bool
+
+
+def run_sweep(request: Request, console: Console) -> Outcome:
+    """Measure what is missing of the request in its run folder.
+
+    Raises:
+        SpecError: something asked for does not exist, cannot be built, or cannot be written.
+    """
+    suite = request.resolve()
+    device = pick_device(request.device)
+    folder = request.out or Path("results") / f"{suite.name}-{device}"
+    check_buildable(suite.cases(device))
+    facts = describe_environment(device)
+    env, method = environment_hash(facts), suite.method
+    store = open_store(folder, suite.toml(), facts, {"env": env, "method": method.hash})
+    stamp = Stamp(suite.name, env, method.hash, (*request.command(), "--out", "results/repro"))
+    watch = Watch(console)
+    runner = Runner(store, stamp, clock_for(device), method, watch)
+    start = time.perf_counter()
+    interrupted = False
+    with watch.shown():
+        try:
+            plan = make_plan(suite, device, store.rows, available_bytes(device), watch.judged)
+            runner.run(plan)
+        except KeyboardInterrupt:
+            interrupted = True
+    text = _closing(store, runner.summary, time.perf_counter() - start)
+    if interrupted:
+        text += "\ninterrupted: the same command with the same --out measures what is missing"
+    return Outcome(folder, text, count_failed(runner.summary.statuses) > 0, interrupted)
+
+
+def run_estimate(request: Request) -> Iterator[dict[str, object]]:
+    """Static figures of every case of the request, one row each.
+
+    Raises:
+        SpecError: something asked for does not exist or cannot be built.
+    """
+    cases: list[Case] = list(request.resolve().cases("cpu"))
+    check_buildable(cases)
+    return estimate(cases)
+
+
+def _closing(store: Store, summary: Summary, seconds: float) -> str:
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items())) or "nothing missing"
+    share = f", {summary.busy_seconds / seconds:.0%} of it in warm-up or timed calls" if summary.busy_seconds else ""
+    lines = [f"{counts}; {len(store.rows)} rows in all; {seconds:.0f} s{share}", f"rows    {store.folder}/rows.jsonl"]
+    places = (("report", "report.md"), ("tables", "tables/"), ("plots", "plots/"))
+    return "\n".join([*lines, *(f"{name:7} {store.folder}/{place}" for name, place in places)])
+
+
+def _program() -> tuple[str, ...]:
+    return ("contextbench",) if Path(sys.argv[0]).name == "contextbench" else ("python", "run_bench.py")

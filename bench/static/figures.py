@@ -1,0 +1,94 @@
+"""Static figures of a case: everything that a result row says of it before it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from bench.case import Case
+from bench.static.flops import DispatchCount, count_with_fvcore, uncounted
+from bench.static.memory import LiveStorage
+from bench.static.trace import Trace
+from bench.static.traffic import Traffic, size_of
+from bench.workload import Workload, build
+
+
+@dataclass(frozen=True)
+class StaticFigures:
+    """Figures of one call, found on meta tensors.
+
+    Attributes:
+        params: learnable parameters.
+        macs: multiply-adds of the forward pass, in both modes; `flops` is twice that.
+        macs_fvcore: fvcore's count of the same, null where it was not asked.
+        macs_torch: the dispatch counter's.
+        macs_uncounted: operators with weight that a counter passed over.
+        traced_peak_bytes: peak of live storage above weights and inputs (and the gradient that comes in).
+        traffic_bytes: inputs and outputs of every operator, backward included in `train` mode.
+        compulsory_bytes: inputs, weights and outputs once; in `train` mode their gradients too.
+        resident_bytes: weights, buffers and inputs.
+    """
+
+    params: int
+    macs: int
+    flops: int
+    macs_fvcore: int | None
+    macs_torch: int
+    macs_uncounted: list[str]
+    traced_peak_bytes: int
+    traffic_bytes: int
+    compulsory_bytes: int
+    resident_bytes: int
+
+    def row(self) -> dict[str, object]:
+        """The fields of a result row."""
+        fields = dataclasses.asdict(self)
+        del fields["resident_bytes"]
+        return fields
+
+
+def trace_figures(case: Case) -> StaticFigures:
+    """Find the figures of `case` without executing or allocating anything.
+
+    Raises:
+        SpecError: the entry cannot be built for these channels and options.
+        ValueError: it cannot take maps of this size.
+    """
+    work = build(case, "meta")
+    live, traffic, count = LiveStorage(), Traffic(), DispatchCount()
+    live.ignore([*work.module.parameters(), *work.module.buffers(), *work.inputs])
+    with Trace(live, traffic, count):
+        outputs = work.forward()
+    essential = size_of((*work.inputs, *work.module.parameters(), *outputs))
+    if case.mode == "train":
+        work.receive(outputs)
+        live.ignore(work.incoming)
+        with Trace(live, traffic):
+            gradients = work.backward(outputs)
+        essential += size_of(g for g in gradients if g is not None) + size_of(work.incoming)
+    return StaticFigures(
+        params=sum(parameter.numel() for parameter in work.parameters),
+        macs=count.macs,
+        flops=2 * count.macs,
+        macs_fvcore=None,
+        macs_torch=count.macs,
+        macs_uncounted=uncounted(count.passed_over),
+        traced_peak_bytes=live.peak_bytes,
+        traffic_bytes=traffic.bytes,
+        compulsory_bytes=essential,
+        resident_bytes=work.resident_bytes,
+    )
+
+
+def with_fvcore(figures: StaticFigures, work: Workload) -> StaticFigures:
+    """`figures` with fvcore's count beside the dispatch counter's; runs one forward of `work`, which is not on meta.
+
+    A module that fvcore cannot trace has no such count, and `macs_uncounted` says so.
+    """
+    try:
+        count = count_with_fvcore(work.module, work.inputs)
+    except Exception as error:  # fvcore's tracer fails in its own ways on modules that run
+        told = f"everything, by fvcore ({type(error).__name__})"
+        return dataclasses.replace(figures, macs_uncounted=[*figures.macs_uncounted, told])
+    names = uncounted(figures.macs_uncounted, count.passed_over)
+    return dataclasses.replace(figures, macs_fvcore=count.macs, macs_uncounted=names)

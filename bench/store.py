@@ -1,0 +1,94 @@
+"""Store: results on disk. The only room that writes rows."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.row import ENVIRONMENT, ROWS, SETTLED, SUITE, read_rows
+from modules.options import SpecError
+
+
+@dataclass
+class Store:
+    """A run folder that is open for appending.
+
+    Attributes:
+        folder: `results/<run>`.
+        rows: what it holds, by case key.
+    """
+
+    folder: Path
+    rows: dict[str, dict[str, object]] = field(default_factory=dict)
+
+    @property
+    def run(self) -> str:
+        """The run's name: that of its folder."""
+        return self.folder.name
+
+    def append(self, row: Mapping[str, object]) -> None:
+        """Write one row, flushed and synced before this returns.
+
+        Raises:
+            ValueError: the run holds a row of that case already.
+        """
+        key = str(row["key"])
+        if key in self.rows:
+            raise ValueError(f"{self.folder / ROWS} has a row of case {key} already")
+        with open(self.folder / ROWS, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.rows[key] = dict(row)
+
+
+def open_store(folder: Path, suite: str, environment: Mapping[str, object], stamp: Mapping[str, str]) -> Store:
+    """Open a run folder, new or begun.
+
+    Rows already there stay; a last line cut short by a kill, and rows of cases that failed (`crashed`, `timeout`,
+    `invalid`), are dropped so that they are measured again.
+
+    Args:
+        folder: made if it is not there.
+        suite: the suite as TOML text.
+        environment: what `describe_environment` gave, written to `environment.json` with `stamp`.
+        stamp: `env` and `method` hashes of the rows to come.
+
+    Raises:
+        SpecError: the folder cannot be written, or holds rows measured in another environment or by another method.
+        RunError: its rows cannot be read.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = read_rows(folder / ROWS) if (folder / ROWS).exists() else []
+        for row in rows:
+            _refuse_strangers(folder, row, stamp)
+        kept = {str(row["key"]): row for row in rows if row["status"] in SETTLED}
+        _replace(folder / ROWS, "".join(json.dumps(row) + "\n" for row in kept.values()))
+        _replace(folder / SUITE, suite)
+        _replace(folder / ENVIRONMENT, json.dumps({**environment, **stamp}, indent=2) + "\n")
+    except OSError as error:
+        raise SpecError(f"cannot write results to '{folder}': {error.strerror}; choose another --out") from None
+    return Store(folder, kept)
+
+
+def _refuse_strangers(folder: Path, row: Mapping[str, object], stamp: Mapping[str, str]) -> None:
+    for name, what in (("env", "on another machine or with other versions"), ("method", "by another method")):
+        if row.get(name) not in (None, stamp[name]):
+            raise SpecError(
+                f"'{folder}' holds rows measured {what} ({name} {row.get(name)}, now {stamp[name]}); "
+                "choose another --out"
+            )
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put `text` in the file's place in one step, synced."""
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)

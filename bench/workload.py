@@ -1,0 +1,133 @@
+"""Workload: a case made runnable, on meta, cpu or cuda."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from bench.case import DTYPES, Case
+from modules import registry
+
+IMAGE_STRIDE = 8
+IMAGE_CHANNELS = 3
+
+
+@dataclass
+class Workload:
+    """A module, its inputs, and the call that a case stands for.
+
+    Attributes:
+        case: what it was made from.
+        module: on the device, in the case's dtype, memory format and mode.
+        inputs: tensors that the module is called with; in `train` mode they require gradients unless they are images.
+    """
+
+    case: Case
+    module: nn.Module
+    inputs: tuple[Tensor, ...]
+    incoming: tuple[Tensor, ...] = field(default=(), repr=False)
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        return [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+
+    def forward(self) -> tuple[Tensor, ...]:
+        """Run the module, with autograd in `train` mode only. Output tensors, whatever container they came in."""
+        with torch.set_grad_enabled(self.case.mode == "train"):
+            return _flatten(self.module(*self.inputs))
+
+    def receive(self, outputs: tuple[Tensor, ...]) -> None:
+        """Make the gradients that the layer above would send; once, outside of what is timed or traced."""
+        self.incoming = tuple(torch.ones_like(output) for output in outputs if output.requires_grad)
+
+    def backward(self, outputs: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
+        """Gradients of all parameters and inputs, freed when the caller drops them."""
+        sources = [tensor for tensor in (*self.parameters, *self.inputs) if tensor.requires_grad]
+        roots = [output for output in outputs if output.requires_grad]
+        return torch.autograd.grad(roots, sources, self.incoming, allow_unused=True)
+
+    def call(self) -> None:
+        """One call of the case: a forward, or a forward and a backward."""
+        outputs = self.forward()
+        if self.case.mode == "train":
+            if not self.incoming:
+                self.receive(outputs)
+            self.backward(outputs)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of weights, buffers and inputs: what is there before a call begins."""
+        held = (*self.module.parameters(), *self.module.buffers(), *self.inputs)
+        return sum(tensor.numel() * tensor.element_size() for tensor in held)
+
+
+def input_shapes(case: Case) -> list[tuple[int, ...]]:
+    """Shapes (B,C,H,W) of what the case's entry is called with, by its family."""
+    b, c, h, w = case.batch, case.channels, case.height, case.width
+    family = registry.describe(case.entry).family
+    if family == "context":
+        return [(b, c, h, w)]
+    if family == "fusion":
+        return [(b, c // 2, h, w), (b, c, h, w)]
+    if family == "upsample":
+        return [(b, c // (4 // s), math.ceil(h / s), math.ceil(w / s)) for s in (1, 2, 4)]
+    return [(b, IMAGE_CHANNELS, IMAGE_STRIDE * h, IMAGE_STRIDE * w)]
+
+
+def build(case: Case, device: str | None = None, seed: int = 0) -> Workload:
+    """Make a case runnable on its device, or on another such as `meta`.
+
+    Weights and inputs are random and depend on `seed` alone. Compiled cases are wrapped by torch.compile, but never
+    on meta.
+
+    Raises:
+        SpecError: the entry cannot be built for these channels and options.
+    """
+    place = torch.device(device or case.device)
+    dtype = getattr(torch, DTYPES[case.dtype])
+    if place.type == "meta":
+        spec = (case.entry, case.channels, case.impl, case.options, case.defaults)
+        module = _meta_module(*spec, dtype, case.memory_format)
+        inputs = [torch.empty(shape, dtype=dtype, device=place) for shape in input_shapes(case)]
+    else:
+        with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []), place:
+            torch.manual_seed(seed)
+            module = _module(case.entry, case.channels, case.impl, case.options, case.defaults)
+            module = _cast(module, dtype, case.memory_format)
+            inputs = [torch.randn(shape).to(dtype) for shape in input_shapes(case)]
+    if case.memory_format == "channels_last":
+        inputs = [tensor.contiguous(memory_format=torch.channels_last) for tensor in inputs]
+    module.train(case.mode == "train")
+    if case.mode == "train" and registry.describe(case.entry).family not in ("backbone", "network"):
+        inputs = [tensor.requires_grad_() for tensor in inputs]
+    if case.compiled and place.type != "meta":
+        module.compile()
+    return Workload(case, module, tuple(inputs))
+
+
+def _module(entry: str, channels: int, impl: str, options: object, defaults: object) -> nn.Module:
+    return registry.create(entry, channels, impl, **dict((*options, *defaults)))  # type: ignore[misc]
+
+
+@functools.lru_cache(maxsize=512)
+def _meta_module(*arguments: object) -> nn.Module:
+    *spec, dtype, memory_format = arguments
+    with torch.device("meta"):
+        return _cast(_module(*spec), dtype, memory_format)  # type: ignore[arg-type]
+
+
+def _cast(module: nn.Module, dtype: torch.dtype, memory_format: str) -> nn.Module:
+    module = module.to(dtype)
+    return module.to(memory_format=torch.channels_last) if memory_format == "channels_last" else module  # type: ignore[call-overload]
+
+
+def _flatten(outputs: object) -> tuple[Tensor, ...]:
+    if isinstance(outputs, Tensor):
+        return (outputs,)
+    if isinstance(outputs, (tuple, list)):
+        return tuple(tensor for output in outputs for tensor in _flatten(output))
+    raise TypeError(f"a module must return tensors, not {type(outputs).__name__}")

@@ -1,0 +1,54 @@
+"""Compact generalised non-local block: attention over channels and positions at linear cost."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from modules.attention import inner_width
+from modules.registry import register
+
+
+@register("cgnl", family="context", paper="Compact Generalized Non-local Network", equation="Sec. 3")
+class CompactNonLocal(nn.Module):
+    """Compact generalised non-local block: per group one scalar p.g over all channels and positions scales t.
+
+    t, p, g: 1x1 C->D without bias; z: grouped 1x1 D->C; group norm; + x. There is never an N x N matrix.
+
+    Args:
+        channels: C.
+        inner: D; C/2 where not given.
+        groups: of D and of C.
+        scale: divide the scalar by the root of what it sums over, D/groups * N.
+
+    Shapes: (B,C,H,W) -> (B,C,H,W).
+
+    Raises:
+        ValueError: C or D is not divisible by the groups.
+    """
+
+    def __init__(self, channels: int, inner: int | None = None, groups: int = 8, scale: bool = False) -> None:
+        super().__init__()
+        if groups < 1:
+            raise ValueError(f"groups must be at least 1, not {groups}")
+        if channels % groups:
+            raise ValueError(f"channels {channels} are not divisible by {groups} groups")
+        width = inner_width(channels, inner)
+        if width % groups:
+            raise ValueError(f"inner width {width} is not divisible by {groups} groups")
+        self.groups, self.scale = groups, scale
+        self.t = nn.Conv2d(channels, width, 1, bias=False)
+        self.p = nn.Conv2d(channels, width, 1, bias=False)
+        self.g = nn.Conv2d(channels, width, 1, bias=False)
+        self.z = nn.Conv2d(width, channels, 1, groups=groups, bias=False)
+        self.norm = nn.GroupNorm(groups, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        t, p, g = self.t(x), self.p(x), self.g(x)
+        rows = x.shape[0] * self.groups
+        affinity = torch.bmm(p.reshape(rows, 1, -1), g.reshape(rows, -1, 1))
+        if self.scale:
+            affinity = affinity / (t[0].numel() / self.groups) ** 0.5
+        scaled = torch.bmm(affinity, t.reshape(rows, 1, -1)).view(t.shape)
+        result: Tensor = self.norm(self.z(scaled))
+        return result + x

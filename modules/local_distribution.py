@@ -1,0 +1,156 @@
+"""Local distribution: global context handed back to each position (LDv1 by masks, LDv2 by local affinity)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from modules.attention import as_map, inner_width
+from modules.pyramid import upsample
+from modules.registry import register
+
+
+def strided_depthwise(channels: int) -> nn.Sequential:
+    """Depthwise 3x3 convolution of stride 2 without padding, batch norm, ReLU: (B,C,H,W) -> (B,C,(H-1)/2,(W-1)/2)."""
+    conv = nn.Conv2d(channels, channels, 3, stride=2, groups=channels)
+    return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU())
+
+
+@register("ldv1", family="context", paper="Global Aggregation then Local Distribution (GALD)", equation="Eq. 1-2")
+class LocalDistribution(nn.Module):
+    """Local distribution by masks: out = x + M * x, M = sigmoid(upsample(W_d x)).
+
+    W_d shrinks the map `stages` times by two, without padding.
+
+    Args:
+        channels: C.
+        down: how: depthwise 3x3 convolutions of stride 2, 3x3 averages of stride 2, or bilinear interpolation to
+            the same size.
+        stages: how often; 3 is the paper's rate 8.
+
+    Shapes: (B,C,H,W) -> (B,C,H,W), H and W at least 2^(stages+1) - 1: 15 for 3 stages.
+
+    Raises:
+        ValueError: fewer than 1 stage; a map too small.
+    """
+
+    def __init__(
+        self, channels: int, down: Literal["depthwise", "average", "bilinear"] = "depthwise", stages: int = 3
+    ) -> None:
+        super().__init__()
+        if stages < 1:
+            raise ValueError(f"stages must be at least 1, not {stages}")
+        self.stages, self.smallest = stages, 2 ** (stages + 1) - 1
+        if down == "depthwise":
+            self.down: nn.Module = nn.Sequential(*(strided_depthwise(channels) for _ in range(stages)))
+        elif down == "average":
+            self.down = nn.Sequential(*(nn.AvgPool2d(3, stride=2) for _ in range(stages)))
+        else:
+            self.down = _Shrink(stages)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if min(x.shape[2:]) < self.smallest:
+            raise ValueError(
+                f"ldv1 with {self.stages} stages needs a map of at least {self.smallest}x{self.smallest}, "
+                f"not {x.shape[2]}x{x.shape[3]}"
+            )
+        mask = torch.sigmoid(upsample(self.down(x), like=x))
+        return x + x * mask
+
+
+class _Shrink(nn.Module):
+    """Bilinear interpolation to the size that as many unpadded 3x3 convolutions of stride 2 leave."""
+
+    def __init__(self, stages: int) -> None:
+        super().__init__()
+        self.stages = stages
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        for _ in range(self.stages):
+            height, width = (height - 1) // 2, (width - 1) // 2
+        return functional.interpolate(x, size=(height, width), mode="bilinear", align_corners=True)
+
+
+@register("ldv2", family="context", paper="Global Aggregation then Local Distribution (GALDv2)", equation="Eq. 5-8")
+class DynamicLocalDistribution(nn.Module):
+    """Local distribution by affinity: each position attends to k x k dilated neighbours of x = [X_g, X_l].
+
+    logit = q(p) . k(p + r d), softmax over the K = k^2 offsets d, weighted sum of v(p + r d), batch-normed 1x1,
+    concatenated with X_l, fused by 1x1, batch norm and ReLU. Outside the map k and v are zero, so an outside
+    neighbour has logit 0 unless masked.
+
+    Args:
+        channels: C of X_g and of X_l.
+        kernel: k, odd.
+        dilation: r.
+        inner: D; C where not given.
+        value_from: values from x, or from X_g alone.
+        mask_border: leave neighbours outside the map out of the softmax.
+        scale: divide the logits by sqrt(D).
+
+    Shapes: x_g (B,C,H,W), x_l (B,C,H,W) or nothing (then x_l = x_g) -> (B,C,H,W).
+
+    Raises:
+        ValueError: an even kernel; a kernel or dilation below 1; X_g and X_l of different shapes.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        kernel: int = 5,
+        dilation: int = 6,
+        inner: int | None = None,
+        value_from: Literal["x", "xg"] = "x",
+        mask_border: bool = False,
+        scale: bool = False,
+    ) -> None:
+        super().__init__()
+        if kernel < 1 or kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd and at least 1, not {kernel}")
+        if dilation < 1:
+            raise ValueError(f"dilation must be at least 1, not {dilation}")
+        width = inner_width(channels, channels if inner is None else inner)
+        self.kernel, self.dilation, self.mask_border = kernel, dilation, mask_border
+        self.value_from = value_from
+        self.scale = width**-0.5 if scale else None
+        self.query = nn.Conv2d(2 * channels, width, 1)
+        self.key = nn.Conv2d(2 * channels, width, 1)
+        self.value = nn.Conv2d(channels if value_from == "xg" else 2 * channels, width, 1)
+        self.out = nn.Sequential(nn.Conv2d(width, channels, 1, bias=False), nn.BatchNorm2d(channels))
+        self.fuse = nn.Sequential(nn.Conv2d(2 * channels, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
+
+    def forward(self, x_g: Tensor, x_l: Tensor | None = None) -> Tensor:
+        local = x_g if x_l is None else x_l
+        if local.shape != x_g.shape:
+            raise ValueError(f"ldv2 needs maps of one shape, not {tuple(x_g.shape)} and {tuple(local.shape)}")
+        y = self.out(self.distribute(x_g, local))
+        result: Tensor = self.fuse(torch.cat([y, local], dim=1))
+        return result
+
+    def distribute(self, x_g: Tensor, x_l: Tensor) -> Tensor:
+        """X_gald (B,D,H,W) of Eq. 8: the neighbours' values, summed by affinity."""
+        batch, _, height, width = x_g.shape
+        x = torch.cat([x_g, x_l], dim=1)
+        query_P1D = self.query(x).flatten(2).transpose(1, 2).reshape(batch * height * width, 1, -1)
+        key_PDK = self._neighbours(self.key(x)).reshape(batch * height * width, -1, self.kernel**2)
+        value = self._neighbours(self.value(x_g if self.value_from == "xg" else x))
+        value_PKD = value.reshape(batch * height * width, -1, self.kernel**2).transpose(1, 2)
+        logits_P1K = torch.bmm(query_P1D, key_PDK)
+        if self.scale is not None:
+            logits_P1K = logits_P1K * self.scale
+        if self.mask_border:
+            inside = self._neighbours(torch.ones_like(x_g[:, :1]))
+            logits_P1K = logits_P1K.masked_fill(inside.reshape(logits_P1K.shape) == 0, float("-inf"))
+        result_P1D = torch.bmm(torch.softmax(logits_P1K, dim=-1), value_PKD)
+        return as_map(result_P1D.view(batch, height * width, -1), height, width)
+
+    def _neighbours(self, map_BDHW: Tensor) -> Tensor:
+        """(B,N,D,K): the dilated, zero-padded neighbourhood of every position, offsets in row-major order."""
+        padding = self.dilation * (self.kernel // 2)
+        unfolded = functional.unfold(map_BDHW, self.kernel, dilation=self.dilation, padding=padding)
+        batch, _, count = unfolded.shape
+        return unfolded.view(batch, map_BDHW.shape[1], self.kernel**2, count).permute(0, 3, 1, 2)

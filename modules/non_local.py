@@ -1,0 +1,139 @@
+"""Non-local block: every position attends to every other."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from modules.attention import Fuse, Fusion, as_map, attend, inner_width
+from modules.registry import register
+
+Mode: TypeAlias = Literal["embedded_gaussian", "gaussian", "dot_product", "concat"]
+
+
+class PairwiseRelation(nn.Module):
+    """What each position of a target map gathers from all positions of a source map, by pairwise affinity.
+
+    theta projects the target, phi and g the source; the affinity f(theta, phi) weights g; Wz projects back to C.
+
+    Source: Non-local Neural Networks, Eq. 1-6; with two maps, Asymmetric Non-local Neural Networks, Eq. 14-17.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        source_channels: int,
+        mode: Mode,
+        inner: int | None,
+        scale: bool,
+        sub_sample: bool,
+        norm: bool,
+        fuse: Fuse,
+    ) -> None:
+        super().__init__()
+        width = inner_width(channels, inner)
+        if scale and mode in ("dot_product", "concat"):
+            raise ValueError(f"scale applies to the softmax modes only, mode {mode} divides by the number of keys")
+        if mode == "gaussian" and source_channels != channels:
+            raise ValueError(f"mode gaussian needs maps of equal channels, not {source_channels} and {channels}")
+        self.channels, self.mode, self.sub_sample = channels, mode, sub_sample
+        self.scale = (channels if mode == "gaussian" else width) ** -0.5 if scale else None
+        if mode != "gaussian":
+            self.theta = nn.Conv2d(channels, width, 1)
+            self.phi = nn.Conv2d(source_channels, width, 1)
+        self.g = nn.Conv2d(source_channels, width, 1)
+        if mode == "concat":
+            self.affinity = nn.Conv2d(2 * width, 1, 1, bias=False)
+        out = nn.Conv2d(width, channels, 1, bias=not norm)
+        self.out = nn.Sequential(out, nn.BatchNorm2d(channels)) if norm else nn.Sequential(out)
+        self.fuse = fuse
+
+    def relate(self, source_BCHW: Tensor, target_BCHW: Tensor, extent: torch.Size) -> Tensor:
+        """Wz of the aggregated values, a map of the target's shape.
+
+        Args:
+            source_BCHW, target_BCHW: maps, or clips and sequences seen as maps.
+            extent: the source's own spatial extent, in which it is sub-sampled.
+        """
+        if self.sub_sample and min(extent[-2:]) < 2:
+            raise ValueError(f"sub-sampling needs extents of at least 2, not {tuple(extent[-2:])}")
+        embedded = self.mode != "gaussian"
+        query_BND = (self.theta(target_BCHW) if embedded else target_BCHW).flatten(2).transpose(1, 2)
+        key_BDS = self._keys(self.phi(source_BCHW) if embedded else source_BCHW, extent)
+        value_BSE = self._keys(self.g(source_BCHW), extent).transpose(1, 2)
+        if self.mode == "concat":
+            o_BNE = torch.bmm(self._concat_affinity(query_BND, key_BDS), value_BSE)
+        else:
+            normalise: Literal["softmax", "count"] = "count" if self.mode == "dot_product" else "softmax"
+            o_BNE = attend(query_BND, key_BDS, value_BSE, normalise=normalise, scale=self.scale)
+        result: Tensor = self.out(as_map(o_BNE, target_BCHW.shape[2], target_BCHW.shape[3]))
+        return result
+
+    def _keys(self, map_BDHW: Tensor, extent: torch.Size) -> Tensor:
+        """(B,D,S): a projected map, sub-sampled where asked, as a sequence."""
+        if not self.sub_sample:
+            return map_BDHW.flatten(2)
+        map_BDHW = map_BDHW.reshape(map_BDHW.shape[0], map_BDHW.shape[1], *extent)
+        if len(extent) == 1:
+            return functional.max_pool1d(map_BDHW, 2)
+        if len(extent) == 2:
+            return functional.max_pool2d(map_BDHW, 2).flatten(2)
+        return functional.max_pool3d(map_BDHW, (1, 2, 2)).flatten(2)
+
+    def _concat_affinity(self, query_BND: Tensor, key_BDS: Tensor) -> Tensor:
+        """(B,N,S): ReLU(w [theta_i, phi_j]) / S over all explicitly concatenated pairs."""
+        count, keys = query_BND.shape[1], key_BDS.shape[2]
+        left_BDNS = query_BND.transpose(1, 2).unsqueeze(3).expand(-1, -1, -1, keys)
+        right_BDNS = key_BDS.unsqueeze(2).expand(-1, -1, count, -1)
+        affinity: Tensor = self.affinity(torch.cat([left_BDNS, right_BDNS], dim=1))
+        affinity = torch.relu(affinity)
+        affinity = affinity / keys
+        return affinity.squeeze(1)
+
+
+@register("nl", family="context", paper="Non-local Neural Networks", equation="Eq. 1-6")
+class NonLocal(PairwiseRelation):
+    """Non-local block: each position gathers from all, weighted by pairwise affinity.
+
+    theta, phi, g project C to D; the affinity f(theta, phi) weights g; Wz projects D to C. `gaussian` has neither
+    theta nor phi. `dot_product` and `concat` divide by the number of keys instead of softmax.
+
+    Args:
+        channels: C.
+        mode: the affinity: softmax(theta^T phi), softmax(x^T x), theta^T phi / S, or ReLU(w [theta, phi]) / S.
+        inner: D; C/2 where not given.
+        scale: multiply the logits of a softmax by one over the root of their width.
+        sub_sample: 2x2 max pooling of phi and g (for `gaussian`: x and g) after their convolution; within frames
+            for clips, by 2 for sequences.
+        norm: batch norm after Wz, which then has no bias.
+        fuse: how Wz's result joins x.
+
+    Shapes: (B,C,L), (B,C,H,W) or (B,C,T,H,W) -> the same; 2C channels for `fuse=concat`.
+
+    Raises:
+        ValueError: C is odd and `inner` not given; `scale` without a softmax; an input of another rank or channel
+            count, or too small to be sub-sampled.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        mode: Mode = "embedded_gaussian",
+        inner: int | None = None,
+        scale: bool = False,
+        sub_sample: bool = False,
+        norm: bool = False,
+        fuse: Fusion = "add",
+    ) -> None:
+        super().__init__(channels, channels, mode, inner, scale, sub_sample, norm, Fuse(channels, fuse))
+
+    def forward(self, x: Tensor) -> Tensor:
+        extent = x.shape[2:]
+        if not 1 <= len(extent) <= 3 or x.shape[1] != self.channels:
+            raise ValueError(f"input must be (B,{self.channels},L), (B,C,H,W) or (B,C,T,H,W), not {tuple(x.shape)}")
+        x_BCHW = x.unsqueeze(-1) if len(extent) == 1 else x.flatten(2, -2)
+        y_BCHW: Tensor = self.fuse(self.relate(x_BCHW, x_BCHW, extent), x_BCHW)
+        return y_BCHW.reshape(y_BCHW.shape[0], y_BCHW.shape[1], *extent)

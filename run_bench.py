@@ -1,0 +1,173 @@
+"""The command line of contextbench: parses, calls one room, prints."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+DONE, BAD_INPUT, HARNESS_FAILED, INTERRUPTED = 0, 2, 3, 130
+
+app = typer.Typer(
+    help="What context modules for semantic segmentation cost, measured the same way for all of them.",
+    no_args_is_help=False,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Format(str, Enum):
+    """How something is printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    latex = "latex"
+    markdown = "markdown"
+
+
+Blocks = Annotated[Optional[str], typer.Option(help="Blocks with options: nl,apnb,gc:ratio=4,pooling=avg")]
+Sizes = Annotated[Optional[str], typer.Option(help="Sizes of the stride-8 feature map: 96x96,128x256")]
+Channels = Annotated[Optional[str], typer.Option(help="Channels of the map: 512,2048")]
+Batch = Annotated[Optional[str], typer.Option(help="Images a call: 1,8")]
+Dtype = Annotated[Optional[str], typer.Option(help="fp32,bf16,fp16")]
+Mode = Annotated[Optional[str], typer.Option(help="forward,train (train = forward and backward)")]
+Impl = Annotated[Optional[str], typer.Option(help="Implementations: reference,...")]
+MemoryFormat = Annotated[Optional[str], typer.Option(help="channels_first,channels_last")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+Reference = Annotated[Optional[str], typer.Option(help="Block that ratios are taken to, or none")]
+SuiteName = Annotated[str, typer.Option(help="Suite to start from: quick, default, full, or a .toml file")]
+Out = Annotated[Optional[Path], typer.Option(help="Run folder; default results/<suite>-<device>")]
+Seconds = Annotated[Optional[float], typer.Option(help="Time budget of a group, per block")]
+Seed = Annotated[Optional[int], typer.Option(help="Seed of weights, inputs and the order within rounds")]
+Plugin = Annotated[Optional[list[str]], typer.Option(help="Python file that registers blocks of your own")]
+Print = Annotated[Format, typer.Option("--format", help="How to print")]
+
+
+@app.callback(invoke_without_command=True)
+def bare(context: typer.Context) -> None:
+    """Without a command: sweep the default suite on the best device here, then report."""
+    if context.invoked_subcommand is None:
+        raise typer.Exit(sweep())
+
+
+@app.command()
+def sweep(
+    blocks: Blocks = None,
+    sizes: Sizes = None,
+    channels: Channels = None,
+    batch: Batch = None,
+    dtype: Dtype = None,
+    mode: Mode = None,
+    impl: Impl = None,
+    memory_format: MemoryFormat = None,
+    device: Device = "auto",
+    reference: Reference = None,
+    suite: SuiteName = "default",
+    out: Out = None,
+    seconds: Seconds = None,
+    seed: Seed = None,
+    plugin: Plugin = None,
+    format: Print = Format.table,
+) -> int:
+    """Measure a suite, with any axis set otherwise, and report. The same --out again measures what is missing."""
+    from rich.console import Console
+
+    from bench.report import show_run, write
+    from bench.session import Request, run_sweep
+
+    axes = {"blocks": blocks, "sizes": sizes, "channels": channels, "batch": batch, "dtype": dtype, "mode": mode}
+    axes |= {"impl": impl, "memory_format": memory_format}
+    request = Request(suite, axes, device, reference, out, {"seconds": seconds, "seed": seed}, tuple(plugin or ()))
+    console = Console(stderr=format is not Format.table)
+    outcome = run_sweep(request, console)
+    write(outcome.folder)
+    print(show_run(outcome.folder, format.value))
+    console.print(outcome.text, markup=False, highlight=False, soft_wrap=True)
+    if outcome.interrupted:
+        return INTERRUPTED
+    return HARNESS_FAILED if outcome.failed else DONE
+
+
+@app.command()
+def estimate(
+    blocks: Blocks = None,
+    sizes: Sizes = None,
+    channels: Channels = None,
+    batch: Batch = None,
+    dtype: Dtype = None,
+    mode: Mode = None,
+    impl: Impl = None,
+    memory_format: MemoryFormat = None,
+    suite: SuiteName = "default",
+    plugin: Plugin = None,
+    format: Print = Format.table,
+) -> int:
+    """Print parameters, multiply-adds, traced memory and traffic of any case, without running it."""
+    from bench.report import show_estimate
+    from bench.session import Request, run_estimate
+
+    axes = {"blocks": blocks, "sizes": sizes, "channels": channels, "batch": batch, "dtype": dtype, "mode": mode}
+    axes |= {"impl": impl, "memory_format": memory_format}
+    request = Request(suite, axes, "cpu", None, None, {}, tuple(plugin or ()))
+    print(show_estimate(run_estimate(request), format.value))
+    return DONE
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder: results/<run>")],
+    readme: Annotated[Optional[Path], typer.Option(help="Rebuild the marked tables of this file as well")] = None,
+    format: Print = Format.table,
+) -> int:
+    """Rebuild tables, plots and report.md of a run from its rows."""
+    from bench.report import rebuild, show_run, write
+
+    paths = write(run)
+    print(show_run(run, format.value))
+    if readme is not None and rebuild(readme):
+        paths.append(readme)
+    print("\n".join(f"wrote {path}" for path in paths), file=sys.stderr)
+    return DONE
+
+
+@app.command("list")
+def list_entries(
+    entry: Annotated[Optional[str], typer.Argument(help="One block, to see its options")] = None,
+    plugin: Plugin = None,
+    format: Print = Format.table,
+) -> int:
+    """List the blocks, or describe one with its paper, equation and options."""
+    from bench.catalogue import describe_entry, list_all
+    from bench.plugin import load_plugins
+    from bench.report import show_list
+
+    load_plugins(plugin or ())
+    if entry is None:
+        print(show_list(list_all(), format.value))
+        return DONE
+    facts, options = describe_entry(entry)
+    if format is Format.table:
+        print(facts)
+    print(show_list(options, format.value))
+    return DONE
+
+
+def main() -> None:
+    """Run the command line; bad input is one line and exit code 2."""
+    try:
+        code = app(standalone_mode=False)
+    except Exception as error:
+        if not hasattr(error, "exit_code"):
+            raise
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        code = error.exit_code
+    sys.exit(code if isinstance(code, int) else DONE)
+
+
+if __name__ == "__main__":
+    main()

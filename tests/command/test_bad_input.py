@@ -1,0 +1,158 @@
+"""Bad input gets one clear line and exit code 2: what was given, what is allowed, the nearest valid name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+Command = Callable[..., tuple[int, str, str]]
+
+AXES = [
+    (["--blocks", "nll"], "unknown block 'nll'; did you mean 'nl'? allowed: identity, nl,"),
+    (["--blocks", "nl,,gc"], "empty block in 'nl,,gc'"),
+    (["--blocks", "ratio=4"], "continues no block"),
+    (["--blocks", "gc:"], "is not a block; write name or name:option=value"),
+    (["--blocks", "gc:ratio"], "'gc:ratio' is not a block"),
+    (["--blocks", "gc:ratoi=4"], "unknown option 'ratoi' of 'gc'; did you mean 'ratio'?"),
+    (["--blocks", "gc:ratio=four"], "option 'ratio' of 'gc' cannot be 'four'; allowed: integer"),
+    (["--blocks", "gc:pooling=max"], "option 'pooling' of 'gc' cannot be 'max'; allowed: att|avg"),
+    (["--blocks", "gc:ratio=4,ratio=8"], "option 'ratio' stands twice"),
+    (["--blocks", "apnb:sizes=1-3"], "cannot be '1-3'; allowed: integers joined by +"),
+    (["--sizes", "96x"], "size '96x' is not of the form HEIGHTxWIDTH"),
+    (["--sizes", "0x96"], "size '0x96' is not of the form"),
+    (["--sizes", "96x96x96"], "size '96x96x96' is not of the form"),
+    (["--channels", "-512"], "channels '-512' is not a positive integer"),
+    (["--channels", "many"], "channels 'many' is not a positive integer"),
+    (["--batch", "0"], "batch '0' is not a positive integer"),
+    (["--dtype", "fp31"], "unknown dtype 'fp31'; did you mean 'fp32'? allowed: fp32, bf16, fp16"),
+    (["--mode", "backward"], "unknown mode 'backward'"),
+    (["--memory-format", "nhwc"], "unknown memory_format 'nhwc'"),
+    (["--impl", "fusd"], "unknown impl 'fusd'"),
+    (["--blocks", "cgnl", "--channels", "100"], "cannot build 'cgnl': "),
+    (["--blocks", "gc", "--channels", "100"], "cannot build 'gc': "),
+    (["--blocks", "jpu", "--channels", "30"], "cannot build 'jpu': "),
+    (["--blocks", "dilated", "--channels", "100"], "cannot build 'dilated': "),
+    (["--suite", "quik"], "unknown suite 'quik'; did you mean 'quick'?"),
+    (["--suite", "nowhere.toml"], "cannot read suite 'nowhere.toml'"),
+    (["--plugin", "nowhere.py"], "cannot load plugin 'nowhere.py': there is no such file"),
+    (["--format", "yaml"], "'yaml'"),
+    (["--blocsk", "nl"], "--blocks"),
+]
+
+
+def refused(result: tuple[int, str, str], expected: str) -> None:
+    code, out, err = result
+    assert code == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("error: ")
+    assert expected in err
+
+
+@pytest.mark.parametrize("verb", ["sweep", "estimate"])
+@pytest.mark.parametrize(("arguments", "expected"), AXES)
+def test_a_wrong_axis_is_refused(
+    command: Command, tmp_path: Path, verb: str, arguments: list[str], expected: str
+) -> None:
+    out = ["--out", tmp_path / "run"] if verb == "sweep" else []
+    refused(command(verb, *out, *arguments), expected)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--device", "tpu"], "unknown device 'tpu'; allowed: auto, cpu, cuda"),
+        (["--reference", "gc,nl"], "the reference must be one block"),
+        (["--reference", "ln"], "unknown block 'ln'; did you mean 'nl'?"),
+        (["--seconds", "-1"], "method setting 'seconds' must be a number of at least 0"),
+        (["--seed", "x"], "'--seed'"),
+    ],
+)
+def test_a_wrong_setting_of_a_sweep_is_refused(
+    command: Command, mini: Path, arguments: list[str], expected: str
+) -> None:
+    refused(command("sweep", "--suite", mini, "--out", mini.parent / "run", *arguments), expected)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_here_is_refused(command: Command) -> None:
+    refused(command("sweep", "--device", "cuda"), "PyTorch sees no CUDA device here")
+
+
+SUITES = {
+    "name =": "is not valid TOML",
+    "nmae = 'x'": "unknown key 'nmae'; did you mean 'name'?",
+    "name = 'x'": "has no [[grid]]",
+    "grid = 1": "write grid as [[grid]]",
+    "[[grid]]\nsizes = '8x8'": "grid 1 names no blocks",
+    "[[grid]]\nblocks = 'nl'\nsise = '8x8'": "grid 1: unknown key 'sise'; did you mean 'sizes'?",
+    "[[grid]]\nblocks = 'nl'\nsizes = '8by8'": "grid 1: size '8by8' is not of the form",
+    "[[grid]]\nblocks = true": "must be text or a list",
+    "[[grid]]\nblocks = 'nl'\n[method]\nsecnds = 1": "unknown method setting 'secnds'",
+    "[[grid]]\nblocks = 'nl'\n[[skip]]\ngmacs_above = 1": "skip 1 gives no reason",
+    "[[grid]]\nblocks = 'nl'\n[[skip]]\nreason = 'x'": "would skip everything",
+    "[[grid]]\nblocks = 'nl'\n[[skip]]\nreason = 'x'\ngmacs_above = 'y'": "gmacs_above must be a number",
+}
+
+
+@pytest.mark.parametrize("content", SUITES)
+def test_a_broken_suite_file_is_refused(command: Command, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_text(content)
+    refused(command("sweep", "--suite", path, "--out", tmp_path / "run"), SUITES[content])
+
+
+def plugin(name: str = "mine", family: str = "context", arguments: str = "self, channels") -> str:
+    return f"""
+from torch import nn
+from modules.registry import register
+
+@register("{name}", family="{family}")
+class Mine(nn.Module):
+    def __init__({arguments}): pass
+"""
+
+
+PLUGINS = {
+    "def broken(:": "SyntaxError",
+    "import nothing_of_that_name": "ModuleNotFoundError",
+    "x = 1": "registers no block",
+    plugin(name="nl"): "name is taken",
+    plugin(name="my block"): "a name has letters, digits and '_' only",
+    plugin(family="contxt"): "unknown family 'contxt'; did you mean 'context'?",
+    plugin(arguments="self"): "must take 'channels'",
+    plugin(arguments="self, channels, k"): "option 'k'",
+    plugin(arguments="self, channels, k: list = []"): "a type that no text can spell",
+}
+
+
+@pytest.mark.parametrize("content", PLUGINS)
+def test_a_broken_plugin_is_refused(command: Command, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text(content)
+    refused(command("list", "--plugin", path), PLUGINS[content])
+
+
+def test_an_output_that_cannot_be_written_is_refused(command: Command, mini: Path) -> None:
+    (mini.parent / "file").write_text("")
+    refused(command("sweep", "--suite", mini, "--out", mini.parent / "file" / "run"), "choose another --out")
+
+
+@pytest.mark.parametrize("run", ["nowhere", "empty"])
+def test_a_report_of_nothing_is_refused(command: Command, tmp_path: Path, run: str) -> None:
+    (tmp_path / "empty").mkdir()
+    refused(command("report", tmp_path / run), "cannot read")
+
+
+def test_a_broken_row_is_refused(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("nonsense\n")
+    refused(command("report", tmp_path), "line 1 is not a row")
+
+
+def test_an_unknown_command_or_block_is_refused(command: Command) -> None:
+    refused(command("swep"), "'sweep'")
+    refused(command("list", "ng"), "unknown block 'ng'")

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+
+from bench.measure.method import Method, make_method
+from bench.measure.sampler import Member, Sampler, Timing, timing_row
+from bench.measure.stats import Interval
+from modules.options import SpecError
+
+from .fake import FakeClock, constant
+
+
+def sample(method: Method, *members: Member, seed: int = 1) -> tuple[Sampler, FakeClock]:
+    clock = FakeClock()
+    sampler = Sampler(clock, method)
+    sampler.run(members, seed=seed)
+    return sampler, clock
+
+
+def noisy(name: str, milliseconds: float, spread: float) -> Member:
+    draw = random.Random(name)
+    return Member(name, lambda: (name, milliseconds * draw.uniform(1, 1 + spread)))
+
+
+def test_every_round_times_every_member_once_in_a_shuffled_order() -> None:
+    members = [Member(name, constant(name, 5.0)) for name in "abcd"]
+    _, clock = sample(Method(min_rounds=6, warm_seconds=0.1), *members)
+    rounds = clock.timed[-24:]
+    orders = ["".join(name for name, _ in rounds[i : i + 4]) for i in range(0, 24, 4)]
+    assert all(Counter(order) == Counter("abcd") for order in orders)
+    assert len(set(orders)) > 1
+
+
+def test_the_order_depends_on_the_seed_alone() -> None:
+    def orders(seed: int) -> list[tuple[str, int]]:
+        return sample(Method(), *(Member(n, constant(n, 5.0)) for n in "abc"), seed=seed)[1].timed
+
+    assert orders(1) == orders(1)
+    assert orders(1) != orders(2)
+
+
+def test_warm_up_goes_on_while_calls_get_faster() -> None:
+    pace = iter([100.0, 80.0, 60.0, 40.0, 30.0, 20.0, 10.0])
+    member = Member("falling", lambda: ("falling", next(pace, 10.0)))
+    sample(Method(warm_seconds=60.0), member)
+    assert set(member.times) == {10.0}
+
+
+def test_warm_up_ends_at_its_budget_but_not_before_two_calls() -> None:
+    slow = Member("slow", constant("slow", 2000.0))
+    _, clock = sample(Method(warm_seconds=0.5, seconds=0.1), slow)
+    assert len(clock.timed) == 2 + 6
+
+
+def test_short_calls_are_repeated_until_a_sample_is_long_enough() -> None:
+    member = Member("tiny", constant("tiny", 0.01))
+    sample(Method(sample_ms=1.0), member)
+    assert member.repeats == 100
+    assert member.times[0] == pytest.approx(0.01)
+
+
+def test_sampling_stops_at_the_target_interval() -> None:
+    member = Member("steady", constant("steady", 5.0))
+    sample(Method(min_rounds=6), member)
+    assert (member.stop_reason, len(member.samples)) == ("interval", 6)
+
+
+def test_sampling_stops_at_the_budget() -> None:
+    member = noisy("noisy", 50.0, 3.0)
+    sampler, _ = sample(Method(seconds=1.0, target=0.0), member)
+    timing = sampler.timing(member, None, None)
+    assert timing.stop_reason == "budget"
+    assert 6 <= timing.rounds < 30
+
+
+def test_sampling_stops_when_the_noise_has_settled() -> None:
+    member = noisy("noisy", 5.0, 1.0)
+    sample(Method(seconds=1e6, target=0.0, settle_tolerance=0.2, max_rounds=1000), member)
+    assert member.stop_reason == "settled"
+
+
+def test_sampling_stops_at_the_round_limit() -> None:
+    member = noisy("noisy", 5.0, 3.0)
+    sample(Method(seconds=1e6, target=0.0, settle_tolerance=0.0, max_rounds=17), member)
+    assert (member.stop_reason, len(member.samples)) == ("rounds", 17)
+
+
+def test_a_failing_member_keeps_its_failure_and_the_others_go_on() -> None:
+    calls = iter(range(10))
+
+    def fails_late() -> tuple[str, float]:
+        if next(calls) > 6:
+            raise RuntimeError("boom")
+        return "late", 5.0
+
+    late, steady = Member("late", fails_late), Member("steady", constant("steady", 5.0))
+    sample(Method(), late, steady)
+    assert str(late.failure) == "boom"
+    assert steady.failure is None
+    assert len(steady.samples) >= 6
+
+
+def test_no_sample_is_dropped() -> None:
+    member = noisy("noisy", 5.0, 3.0)
+    sampler, clock = sample(Method(seconds=0.5, target=0.0), member)
+    kept = sampler.timing(member, None, None).samples
+    assert list(kept) == member.times
+    assert len(kept) == clock.timed.count(("noisy", 1)) - (len(clock.timed) - len(kept))
+
+
+def test_preparation_runs_outside_of_the_timed_region() -> None:
+    clock = FakeClock()
+    seen: list[bool] = []
+    sampler = Sampler(clock, Method())
+    sampler.run([Member("a", constant("a", 5.0))], 1, prepare=lambda member: seen.append(clock.inside))
+    assert seen == [False]
+
+
+def test_ratio_and_noise_floor_come_from_paired_rounds() -> None:
+    reference, twin, half = (Member(n, constant(n, ms)) for n, ms in (("nl", 10.0), ("twin", 10.2), ("half", 5.0)))
+    sampler, _ = sample(Method(), reference, twin, half)
+    timing = sampler.timing(half, reference, twin)
+    assert timing.ratio == Interval(0.5, 0.5, 0.5)
+    assert timing.noise_floor == pytest.approx(0.02)
+    assert timing.twin_ratio == pytest.approx(1.02)
+
+
+def test_busy_seconds_count_warm_up_and_timed_calls_only() -> None:
+    sampler, clock = sample(Method(), Member("a", constant("a", 5.0)))
+    assert sampler.busy_seconds == pytest.approx(clock.seconds)
+
+
+def test_timing_row_holds_the_spread() -> None:
+    samples = tuple(float(i) for i in range(1, 12))
+    row = timing_row(Timing(Interval(6.0, 3.0, 9.0), samples, 1, 11, "budget", None, None, None))
+    assert (row["latency_min_ms"], row["latency_p10_ms"], row["latency_p90_ms"]) == (1.0, 2.0, 10.0)
+    assert row["latency_samples_ms"] == list(samples)
+    assert row["ratio"] is None
+
+
+@pytest.mark.parametrize("settings", [{"secnds": 1}, {"seconds": "long"}, {"min_rounds": 3}, {"target": -1}])
+def test_bad_method_settings_are_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(SpecError):
+        make_method(settings)
+
+
+def test_the_method_hash_follows_its_settings() -> None:
+    assert make_method({"seconds": 2.0}).hash != Method().hash
+    assert make_method({"seconds": 1.5}).hash == Method().hash

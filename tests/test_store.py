@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.row import FIELDS, RunError, make_row
+from bench.store import Store, open_store
+from modules.options import SpecError
+
+STAMP = {"env": "e", "method": "m"}
+
+
+def opened(folder: Path, stamp: dict[str, str] = STAMP) -> Store:
+    return open_store(folder, 'name = "x"\n', {"cpu": "a"}, stamp)
+
+
+def row(key: str, status: str = "ok", **fields: object) -> dict[str, object]:
+    reason = None if status == "ok" else "why"
+    return make_row({"key": key, "status": status, "reason": reason, **STAMP, **fields})
+
+
+def test_a_row_has_every_field_of_the_schema_in_order_and_null_where_nothing_is_known() -> None:
+    made = row("a")
+    assert tuple(made) == FIELDS
+    assert made["schema"] == 1
+    assert made["latency_ms"] is None
+
+
+@pytest.mark.parametrize(
+    "part", [{"status": "ok", "colour": 1}, {"status": "fine"}, {"status": "oom"}, {"status": "skipped", "reason": ""}]
+)
+def test_a_row_that_does_not_fit_the_schema_is_refused(part: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"fields|status"):
+        make_row({"key": "a"}, part)
+
+
+def test_rows_come_back(tmp_path: Path) -> None:
+    store = opened(tmp_path / "deep" / "run")
+    for key in "abc":
+        store.append(row(key))
+    assert list(opened(store.folder).rows) == ["a", "b", "c"]
+    assert (store.folder / "suite.toml").read_text() == 'name = "x"\n'
+    assert json.loads((store.folder / "environment.json").read_text()) == {"cpu": "a", **STAMP}
+
+
+def test_a_row_is_on_disk_when_append_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    store = opened(tmp_path)
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_size))
+    store.append(row("a"))
+    assert synced == [(tmp_path / "rows.jsonl").stat().st_size]
+
+
+def test_a_case_has_one_row(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.append(row("a"))
+    with pytest.raises(ValueError, match="already"):
+        store.append(row("a"))
+
+
+@given(st.integers(min_value=0, max_value=4000))
+def test_a_file_cut_anywhere_loses_at_most_the_row_that_was_cut(
+    tmp_path_factory: pytest.TempPathFactory, cut: int
+) -> None:
+    store = opened(tmp_path_factory.mktemp("run"))
+    for key in "abc":
+        store.append(row(key))
+    file = store.folder / "rows.jsonl"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:cut])
+    complete = (whole[:cut] + b"\n").replace(b"}\n", b"#").count(b"#")
+    again = opened(store.folder)
+    assert list(again.rows) == list("abc")[:complete]
+    for key in "abc"[complete:]:
+        again.append(row(key))
+    assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("status", ["crashed", "timeout", "invalid"])
+def test_failed_cases_are_measured_again_and_results_are_not(tmp_path: Path, status: str) -> None:
+    store = opened(tmp_path)
+    for key, kind in (("a", status), ("b", "oom"), ("c", "skipped"), ("d", "unsupported")):
+        store.append(row(key, kind))
+    assert list(opened(tmp_path).rows) == ["b", "c", "d"]
+
+
+@pytest.mark.parametrize("changed", [{"env": "other"}, {"method": "other"}])
+def test_rows_of_another_environment_or_method_are_not_mixed_in(tmp_path: Path, changed: dict[str, str]) -> None:
+    opened(tmp_path).append(row("a"))
+    with pytest.raises(SpecError, match="choose another --out"):
+        opened(tmp_path, {**STAMP, **changed})
+    assert (tmp_path / "rows.jsonl").read_text().count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_made_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpecError, match="choose another --out"):
+        opened(tmp_path / "file" / "run")
+
+
+def test_a_broken_line_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("{not json}\n")
+    with pytest.raises(RunError, match="line 1 is not a row"):
+        opened(tmp_path)
