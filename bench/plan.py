@@ -78,7 +78,7 @@ def judge(case: Case, suite: Suite, free_bytes: int | None = None) -> Verdict:
             return Verdict(case, figures, "skipped", reason)
     needed = figures.resident_bytes + figures.traced_peak_bytes
     if free_bytes is not None and needed > free_bytes:
-        fact = f"needs {needed / 2**30:.1f} GiB (traced), {free_bytes / 2**30:.1f} GiB are free on {case.device}"
+        fact = f"needs {needed / 2**20:.4g} MiB (traced), {free_bytes / 2**20:.4g} MiB are free on {case.device}"
         return Verdict(case, figures, "skipped", fact)
     return Verdict(case, figures)
 

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import flop_registry
 
-from bench.static.trace import Operator, moves_no_data, tensors_in
+from bench.static.operators import Operator, moves_no_data
+from bench.static.trace import tensors_in
 
 _MAC_OPERATORS = frozenset({"conv", "linear", "addmm", "matmul", "mm", "bmm", "baddbmm", "einsum", "attention"})
 _CREATION = frozenset(
@@ -50,9 +51,13 @@ _MOVEMENT = frozenset(
 )
 
 
+_VECTOR_PRODUCTS = {torch.ops.aten.mv: 0, torch.ops.aten.dot: 0, torch.ops.aten.addmv: 1}
+
+
 @dataclass
 class DispatchCount:
-    """Counts with the formulas of `torch.utils.flop_counter`; an observer of a `Trace`.
+    """Counts with the formulas of `torch.utils.flop_counter`, which has none for products with vectors; an observer of
+    a `Trace`.
 
     Attributes:
         macs: multiply-adds so far.
@@ -72,6 +77,8 @@ class DispatchCount:
         if packet in flop_registry:
             flops = flop_registry[packet](*args, **kwargs, out_val=outputs)
             self.by_operator[packet.__name__] += flops // 2
+        elif packet in _VECTOR_PRODUCTS:
+            self.by_operator[packet.__name__] += args[_VECTOR_PRODUCTS[packet]].numel()
         elif _has_weight(operator) and any(tensor.numel() > 1 for tensor in tensors_in(outputs)):
             self.passed_over[plain_name(operator._schema.name)] += 1
 

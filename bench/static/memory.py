@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from bench.static.trace import Operator, moves_no_data, tensors_in
+from bench.static.operators import Operator, moves_no_data
+from bench.static.trace import tensors_in
 
 ALLOCATION_BYTES = 512
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.static.trace import Operator, moves_no_data, tensors_in
+from bench.static.operators import Operator, moves_no_data
+from bench.static.trace import tensors_in
 
 
 class Traffic:

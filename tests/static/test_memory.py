@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from bench.case import make_case
+from bench.case import Case, make_case
 from bench.static import trace_figures
 from bench.static.memory import LiveStorage
 from bench.static.trace import Trace
 from bench.static.traffic import Traffic
+from bench.workload import build
 from modules import registry
 
 MIB = 2**20
@@ -121,3 +122,36 @@ def test_traffic_counts_what_operators_read_and_write() -> None:
 def test_half_precision_halves_the_peak() -> None:
     full, half = (trace_figures(make_case("nl", {}, 32, 32, 64, dtype=dtype)) for dtype in ("fp32", "bf16"))
     assert full.traced_peak_bytes == 2 * half.traced_peak_bytes
+
+
+@pytest.mark.parametrize("mode", ["forward", "train"])
+@pytest.mark.parametrize("block", registry.names())
+def test_remembered_shapes_change_no_figure(block: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = make_case(block, {}, 16, 20, 64, batch=2, mode=mode)
+    figures = [trace_figures(case) for _ in range(2)]
+    monkeypatch.setattr("bench.static.trace.infer", lambda operator, args, kwargs: operator(*args, **kwargs))
+    assert figures == [trace_figures(case)] * 2
+
+
+def peak_of_a_real_call(case: Case) -> int:
+    """What the same tracker sees when the operators really run."""
+    work = build(case)
+    live = LiveStorage()
+    live.ignore([*work.module.parameters(), *work.module.buffers(), *work.inputs])
+    with Trace(live):
+        outputs = work.forward()
+    if case.mode == "train":
+        work.receive(outputs)
+        live.ignore(work.incoming)
+        with Trace(live):
+            work.backward(outputs)
+    return live.peak_bytes
+
+
+@pytest.mark.parametrize("mode", ["forward", "train"])
+@pytest.mark.parametrize("block", registry.names())
+def test_the_meta_trace_sees_what_a_real_call_allocates(block: str, mode: str) -> None:
+    """Exactly, but for the two statistics that batch norm returns in evaluation mode: empty on the CPU alone."""
+    case = make_case(block, {}, 16, 20, 64, batch=2, mode=mode)
+    excess = trace_figures(case).traced_peak_bytes - peak_of_a_real_call(case)
+    assert excess in ((0, 2 * 512) if mode == "forward" else (0,))

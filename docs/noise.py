@@ -1,0 +1,114 @@
+"""How much of what a sweep reports is noise: A/A ratios, and interleaved rounds against one block after the other.
+
+    python docs/noise.py --repeats 20
+
+Each repeat runs the suite `quick` in a process of its own, then times NL and APNB of each of its groups by
+`torch.utils.benchmark`, one after the other, for as long as the sweep spent on NL, its A/A twin and APNB there.
+Prints a line a repeat and two tables at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+PAIR = ("apnb", "nl")
+
+
+def sweep(folder: Path, suite: str) -> dict[str, dict[str, float]]:
+    """Run the suite once; by group: A/A ratio, APNB over NL, and the seconds spent on the two and the twin."""
+    command = [sys.executable, ROOT / "run_bench.py", "sweep", "--suite", suite, "--device", "cpu", "--out", folder]
+    subprocess.run(command, check=True, capture_output=True)
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if row["entry"] in PAIR and not row["options"]:
+            group = found.setdefault(f"{row['height']}x{row['width']}x{row['channels']}", {"seconds": 0.0})
+            spent = sum(row["latency_samples_ms"]) * row["calls_per_sample"] / 1e3
+            group["seconds"] += spent * (2 if row["entry"] == "nl" else 1)
+            if row["entry"] == "apnb":
+                group |= {"twin": row["twin_ratio"], "interleaved": row["ratio"]}
+    return found
+
+
+def sequential(place: str, seconds: float) -> float:
+    """APNB over NL by `torch.utils.benchmark`, NL first and APNB after it, half of the time each."""
+    command = [sys.executable, __file__, "--time-pair", place, "--seconds", str(seconds)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def time_pair(place: str, seconds: float) -> float:
+    """The measurement of `sequential`, in this process."""
+    import torch
+    from torch.utils.benchmark import Timer
+
+    from bench.case import make_case
+    from bench.workload import build
+
+    height, width, channels = map(int, place.split("x"))
+    medians = {}
+    for name in reversed(PAIR):
+        work = build(make_case(name, {}, height, width, channels))
+        timer = Timer("call()", globals={"call": work.call}, num_threads=torch.get_num_threads())
+        medians[name] = timer.blocked_autorange(min_run_time=seconds / 2).median
+    return medians["apnb"] / medians["nl"]
+
+
+def relative_sd(values: list[float]) -> float:
+    """Standard deviation over mean, in percent."""
+    return 100 * statistics.stdev(values) / statistics.mean(values)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--suite", default="quick")
+    parser.add_argument("--out", type=Path, help="also write the figures of every repeat to this file, as JSON lines")
+    parser.add_argument("--time-pair", help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.time_pair:
+        print(time_pair(given.time_pair, given.seconds))
+        return
+    repeats: list[dict[str, dict[str, float]]] = []
+    for number in range(given.repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            groups = sweep(Path(folder) / "run", given.suite)
+        for place, figures in groups.items():
+            figures["sequential"] = sequential(place, figures["seconds"])
+        repeats.append(groups)
+        print(f"repeat {number + 1}: {json.dumps(groups)}", file=sys.stderr, flush=True)
+        if given.out:
+            with open(given.out, "a") as file:
+                file.write(json.dumps(groups) + "\n")
+    report(repeats)
+
+
+def report(repeats: list[dict[str, dict[str, float]]]) -> None:
+    """Print the two tables."""
+    count = len(repeats)
+    print(f"A/A: median ratio of NL to its twin, {count} repeats\n")
+    print("| group | within 2 % of 1 | worst |\n| --- | --- | --- |")
+    for place in repeats[0]:
+        off = [abs(groups[place]["twin"] - 1) for groups in repeats]
+        print(f"| {place} | {sum(value <= 0.02 for value in off)} of {count} | {100 * max(off):.2f} % |")
+    everywhere = sum(all(abs(g["twin"] - 1) <= 0.02 for g in groups.values()) for groups in repeats)
+    print(f"| all groups at once | {everywhere} of {count} | |\n")
+    print("Time of APNB over NL: relative sd between repeats, equal total time\n")
+    print("| group | seconds | interleaved rounds | one after the other | sd ratio |\n| --- | --- | --- | --- | --- |")
+    for place in repeats[0]:
+        ours, theirs = ([groups[place][how] for groups in repeats] for how in ("interleaved", "sequential"))
+        seconds = statistics.mean(groups[place]["seconds"] for groups in repeats)
+        cells = [f"{statistics.mean(v):.3f} ± {relative_sd(v):.1f} %" for v in (ours, theirs)]
+        print(f"| {place} | {seconds:.1f} | {' | '.join(cells)} | {relative_sd(ours) / relative_sd(theirs):.2f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("cuda"):
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture
+def registered() -> object:
+    """Forget what a test registers."""
+    from modules import registry
+
+    before = dict(registry._ENTRIES)
+    yield registry
+    registry._ENTRIES.clear()
+    registry._ENTRIES.update(before)

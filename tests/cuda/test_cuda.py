@@ -1,0 +1,72 @@
+"""What only a CUDA device can show: event time, peak memory, and a sweep from end to end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.case import make_case
+from bench.environment import available_bytes, describe_environment
+from bench.measure.clock import CudaClock, clock_for
+from bench.measure.peak import cuda_peak
+from bench.static import trace_figures
+from bench.workload import build
+from tests.command.conftest import command, mini  # noqa: F401
+
+pytestmark = pytest.mark.cuda
+
+
+def test_event_time_follows_the_length_of_a_device_delay() -> None:
+    clock = clock_for("cuda")
+    assert isinstance(clock, CudaClock)
+    short, long = (clock.time(lambda n=cycles: torch.cuda._sleep(n)) for cycles in (10**6, 10**7))
+    assert long > 5 * short > 0
+
+
+def test_event_time_is_the_device_s_and_not_the_launch_s() -> None:
+    clock = clock_for("cuda")
+    one, ten = (clock.time(lambda: torch.cuda._sleep(10**7), repeats=n) for n in (1, 10))
+    assert one == pytest.approx(ten, rel=0.2)
+
+
+def test_peak_sees_a_known_allocation_above_the_baseline() -> None:
+    resident = torch.empty(64 * 2**20, dtype=torch.uint8, device="cuda")
+    peak = cuda_peak(lambda: torch.empty(32 * 2**20, dtype=torch.uint8, device="cuda"))
+    assert peak.allocated == 32 * 2**20
+    assert peak.reserved >= peak.allocated
+    del resident
+
+
+@pytest.mark.parametrize("mode", ["forward", "train"])
+@pytest.mark.parametrize("block", ["nl", "snl", "gc", "cgnl", "apnb"])
+def test_cuda_peak_is_at_least_the_traced_peak(block: str, mode: str) -> None:
+    """Kernels may take workspace on top of what the trace counts, never less than it (but for a few cached scalars)."""
+    case = make_case(block, {}, 64, 64, 256, batch=2, mode=mode, device="cuda")
+    work = build(case)
+    for _ in range(2):
+        work.call()
+    traced = trace_figures(case).traced_peak_bytes
+    assert 0.99 * traced <= cuda_peak(work.call).allocated <= 2 * traced + 64 * 2**20
+
+
+def test_the_environment_names_the_card() -> None:
+    facts = describe_environment("cuda")
+    assert facts["gpu"] == torch.cuda.get_device_name(0)
+    assert facts["driver"]
+    assert 0 < available_bytes("cuda") <= facts["gpu_memory_bytes"]
+
+
+def test_a_sweep_on_cuda_measures_time_and_memory(command: Callable[..., tuple[int, str, str]], mini: Path) -> None:  # noqa: F811
+    run = mini.parent / "run"
+    assert command("sweep", "--suite", mini, "--device", "cuda", "--out", run)[0] == 0
+    rows = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
+    measured = [row for row in rows if row["status"] == "ok"]
+    assert len(measured) == 11
+    for row in measured:
+        assert row["device"] == "cuda"
+        assert row["latency_ms"] > 0
+        assert row["cuda_peak_bytes"] >= 0

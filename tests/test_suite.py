@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from bench.plan import judge, make_plan
+from bench.static import trace_figures
+from bench.suite import load_suite, read_suite, suite_names
+from modules import registry
+
+SMALL = {"grid": [{"blocks": "nl,snl", "sizes": ["8x8", "8x12"], "channels": [16, 32]}]}
+
+
+def test_the_shipped_suites_are_there_and_read() -> None:
+    assert set(suite_names()) >= {"quick", "default", "full"}
+    for name in suite_names():
+        assert len(load_suite(name).cases("cpu")) > 10
+
+
+@pytest.mark.parametrize("name", ["default", "full"])
+def test_the_large_suites_hold_every_entry(name: str) -> None:
+    assert {case.entry for case in load_suite(name).cases("cpu")} == set(registry.names())
+
+
+def test_a_suite_written_out_reads_back(tmp_path: Path) -> None:
+    for name in suite_names():
+        suite = load_suite(name)
+        (tmp_path / "again.toml").write_text(suite.toml())
+        again = load_suite(str(tmp_path / "again.toml"))
+        assert again == suite
+
+
+def test_a_grid_is_a_product_and_a_case_in_two_grids_is_one() -> None:
+    twice = read_suite({"grid": [*SMALL["grid"], {"blocks": "nl", "sizes": "8x8", "channels": "16"}]}, "x")
+    assert len(twice.cases("cpu")) == 8
+
+
+def test_overrides_replace_axes_in_every_grid() -> None:
+    suite = load_suite("default").override({"blocks": "gc", "sizes": "8x8", "channels": "64"}, "none")
+    ((case, reference),) = suite.cases("cpu").items()
+    assert (case.label, case.height, case.channels, reference) == ("gc", 8, 64, None)
+
+
+def test_a_skip_rule_holds_only_where_all_its_conditions_do() -> None:
+    rule = {"reason": "r", "blocks": "nl", "gmacs_above": 1e-4, "positions_above": 64}
+    suite = read_suite({**SMALL, "skip": [rule]}, "x")
+    skipped = {case: suite.skips[0].explain(case, trace_figures(case)) for case in suite.cases("cpu")}
+    assert Counter((case.entry, case.width) for case, reason in skipped.items() if reason) == {("nl", 12): 2}
+
+
+def test_what_cannot_fit_is_skipped_with_both_figures() -> None:
+    case = next(iter(read_suite(SMALL, "x").cases("cpu")))
+    verdict = judge(case, read_suite(SMALL, "x"), free_bytes=2**14)
+    needed = verdict.figures.resident_bytes + verdict.figures.traced_peak_bytes
+    assert verdict.status == "skipped"
+    assert verdict.reason == f"needs {needed / 2**20:.4g} MiB (traced), 0.01562 MiB are free on cpu"
+    assert judge(case, read_suite(SMALL, "x"), free_bytes=10**9).status == "ok"
+
+
+def test_a_map_too_small_for_a_block_is_unsupported_and_says_why() -> None:
+    suite = read_suite({"grid": [{"blocks": "ldv1", "sizes": "8x8", "channels": "16"}]}, "x")
+    plan = make_plan(suite, "cpu", [], None)
+    assert [(v.status, v.reason) for v in plan.settled] == [
+        ("unsupported", "ldv1 with 3 stages needs a map of at least 15x15, not 8x8")
+    ]
+
+
+def test_groups_hold_the_cases_that_differ_only_in_the_entry_with_their_reference() -> None:
+    plan = make_plan(read_suite(SMALL, "x"), "cpu", [], None)
+    assert len(plan.groups) == 4
+    for group in plan.groups:
+        assert [member.case.entry for member in group.members] == ["nl", "snl"]
+        assert group.reference is group.members[0]
+
+
+def test_a_reference_outside_of_the_cases_is_measured_beside_them() -> None:
+    suite = read_suite({"reference": "gc:ratio=4", **SMALL}, "x")
+    for group in make_plan(suite, "cpu", [], None).groups:
+        assert group.reference.case.label == "gc:ratio=4"
+        assert group.reference.case.group == group.members[0].case.group
+
+
+def test_what_is_done_is_not_planned_again() -> None:
+    suite = read_suite(SMALL, "x")
+    done = [case.key for case in suite.cases("cpu")][:3]
+    plan = make_plan(suite, "cpu", done, None)
+    assert (plan.done, plan.to_measure) == (3, 5)
