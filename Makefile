@@ -1,13 +1,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-OUT ?= results/default
-DEVICE ?= auto
+ARGS ?=
 
 .PHONY: bench test setup lint types readme wheel clean
 
-bench: setup  ## measure the default suite here; prints where the tables and plots are
-	$(BIN)/python run_bench.py sweep --device $(DEVICE) --out $(OUT)
+bench: setup  ## measure the default suite here (or what ARGS say); prints where the tables and plots are
+	$(BIN)/python run_bench.py $(ARGS)
 
 test: setup  ## the tests, as CI runs them
 	$(BIN)/python -m pytest

@@ -114,8 +114,9 @@ def make_plan(
         if verdicts[case].status == "ok":
             found.setdefault((case.group, reference), []).append(verdicts[case])
     groups = tuple(
-        PlannedGroup(tuple(members), _reference(members, label, suite, free_bytes))
+        group
         for (_, label), members in found.items()
+        for group in _fitting(members, _reference(members, label, suite, free_bytes), free_bytes)
     )
     settled = tuple(verdict for verdict in verdicts.values() if verdict.status != "ok")
     return Plan(groups, settled, len(cases) - len(todo))
@@ -152,3 +153,25 @@ def _reference(members: list[Verdict], label: object, suite: Suite, free_bytes: 
     ((name, options),) = parse_blocks(label)
     verdict = judge(members[0].case.with_entry(name, options), suite, free_bytes)
     return verdict if verdict.status == "ok" else None
+
+
+def _fitting(members: list[Verdict], reference: Verdict | None, free_bytes: int | None) -> list[PlannedGroup]:
+    """The group, in as many parts as it takes for the weights and inputs of a part to be on the device together.
+
+    Each part has the reference; a case that fits alone but not beside the reference goes without.
+    """
+    parts: list[list[Verdict]] = [[]]
+    for member in members:
+        if parts[-1] and not _fits([*parts[-1], member], reference, free_bytes):
+            parts.append([])
+        parts[-1].append(member)
+    return [PlannedGroup(tuple(part), reference if _fits(part, reference, free_bytes) else None) for part in parts]
+
+
+def _fits(members: list[Verdict], reference: Verdict | None, free_bytes: int | None) -> bool:
+    """Whether members, reference and its twin are resident together beside the largest peak."""
+    if free_bytes is None:
+        return True
+    paced = [reference, reference] if reference else [members[0]]
+    known = [verdict.figures for verdict in (*members, *paced) if verdict.figures is not None]
+    return sum(f.resident_bytes for f in known) + max(f.traced_peak_bytes for f in known) <= free_bytes

@@ -74,7 +74,7 @@ class Stamp:
             "method": self.method,
             "env": self.env,
             "started_at": started_at,
-            "repro": shlex.join([*self.reproduce, *case.arguments()]),
+            "repro": shlex.join([*self.reproduce, *case.arguments(), "--out", f"results/repro-{case.key}"]),
             **case.row(),
         }
 
@@ -158,7 +158,7 @@ class Runner:
         try:
             return build(case, seed=self.method.seed)
         except Exception as error:  # a block that cannot be made here has failed; its group goes on
-            return error
+            return error.with_traceback(None)
 
     def _write(self, verdict: Verdict, fields: Mapping[str, object], started_at: str) -> None:
         static = verdict.figures.row() if verdict.figures is not None else {}

@@ -91,7 +91,7 @@ def run_sweep(request: Request, console: Console) -> Outcome:
     facts = describe_environment(device)
     env, method = environment_hash(facts), suite.method
     store = open_store(folder, suite.toml(), facts, {"env": env, "method": method.hash})
-    stamp = Stamp(suite.name, env, method.hash, (*request.command(), "--out", "results/repro"))
+    stamp = Stamp(suite.name, env, method.hash, request.command())
     watch = Watch(console)
     runner = Runner(store, stamp, clock_for(device), method, watch)
     start = time.perf_counter()

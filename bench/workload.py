@@ -81,8 +81,7 @@ def input_shapes(case: Case) -> list[tuple[int, ...]]:
 def build(case: Case, device: str | None = None, seed: int = 0) -> Workload:
     """Make a case runnable on its device, or on another such as `meta`.
 
-    Weights and inputs are random and depend on `seed` alone. Compiled cases are wrapped by torch.compile, but never
-    on meta.
+    Weights and inputs are random and depend on `seed` alone.
 
     Raises:
         SpecError: the entry cannot be built for these channels and options.
@@ -104,8 +103,6 @@ def build(case: Case, device: str | None = None, seed: int = 0) -> Workload:
     module.train(case.mode == "train")
     if case.mode == "train" and registry.describe(case.entry).family not in ("backbone", "network"):
         inputs = [tensor.requires_grad_() for tensor in inputs]
-    if case.compiled and place.type != "meta":
-        module.compile()
     return Workload(case, module, tuple(inputs))
 
 

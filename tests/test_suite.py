@@ -87,3 +87,22 @@ def test_what_is_done_is_not_planned_again() -> None:
     done = [case.key for case in suite.cases("cpu")][:3]
     plan = make_plan(suite, "cpu", done, None)
     assert (plan.done, plan.to_measure) == (3, 5)
+
+
+def test_a_group_that_does_not_fit_the_device_together_is_timed_in_parts_each_with_the_reference() -> None:
+    suite = read_suite({"grid": [{"blocks": "snl,nl,gc,se,cgnl", "sizes": "16x16", "channels": "64"}]}, "x")
+    (whole,) = make_plan(suite, "cpu", [], 10**9).groups
+    resident = max(member.figures.resident_bytes for member in whole.members)
+    peak = max(member.figures.traced_peak_bytes for member in whole.members)
+    parts = make_plan(suite, "cpu", [], peak + 4 * resident).groups
+    assert len(parts) > 1
+    assert [m.case for part in parts for m in part.members] == [m.case for m in whole.members]
+    assert {part.reference.case.label for part in parts} == {"nl"}
+
+
+def test_a_case_that_fits_alone_but_not_beside_the_reference_goes_without() -> None:
+    suite = read_suite({"grid": [{"blocks": "snl", "sizes": "16x16", "channels": "64"}]}, "x")
+    (whole,) = make_plan(suite, "cpu", [], 10**9).groups
+    needed = whole.reference.figures.resident_bytes + whole.reference.figures.traced_peak_bytes
+    (alone,) = make_plan(suite, "cpu", [], needed).groups
+    assert alone.reference is None

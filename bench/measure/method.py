@@ -21,6 +21,8 @@ class Method:
         min_rounds: rounds that every group gets, whatever its budget; 6 is the least that bounds a median at 95 %.
         max_rounds: rounds at which every group ends.
         sample_ms: a sample lasts at least this long; shorter calls are repeated inside of it.
+        prime_ms: each sample of a call shorter than this follows an untimed call, so that caches and allocator are as
+            warm as in a loop of that call alone; longer calls turn the caches over by themselves.
         warm_seconds: longest warm-up of a member.
         warm_tolerance: a member is warm when its last calls are not faster than those before by more than this.
         settle_rounds: window of rounds in which the spread must have stayed put to call the noise settled.
@@ -34,6 +36,7 @@ class Method:
     min_rounds: int = 6
     max_rounds: int = 100
     sample_ms: float = 1.0
+    prime_ms: float = 100.0
     warm_seconds: float = 0.5
     warm_tolerance: float = 0.05
     settle_rounds: int = 20

@@ -26,6 +26,7 @@ class Member:
         call: one call of it.
         samples: (round, ms a call), in time order.
         repeats: calls inside one sample.
+        primed: whether an untimed call precedes each sample.
         stop_reason: why its sampling ended.
         failure: the exception that ended it, if one did.
     """
@@ -34,6 +35,7 @@ class Member:
     call: Call
     samples: list[tuple[int, float]] = field(default_factory=list)
     repeats: int = 1
+    primed: bool = False
     stop_reason: str | None = None
     failure: Exception | None = None
 
@@ -117,6 +119,7 @@ class Sampler:
                 break
         typical = max(median_interval(times[-_WARM_WINDOW:]).median, 1e-6)
         member.repeats = max(1, round(self.method.sample_ms / typical))
+        member.primed = typical < self.method.prime_ms
 
     def _rounds(self, members: list[Member], seed: int) -> None:
         order = random.Random(f"{self.method.seed}/{seed}")
@@ -142,6 +145,8 @@ class Sampler:
                 break
 
     def _sample(self, number: int, member: Member) -> None:
+        if member.primed:
+            self._time(member, 1)
         member.samples.append((number, self._time(member, member.repeats)))
 
     def _criteria(self) -> list[IntervalWithin | NoiseSettled | RoundLimit]:
@@ -164,7 +169,7 @@ class Sampler:
         try:
             act(member)
         except Exception as error:  # any failure of a block is that block's result, not the sweep's
-            member.failure = error
+            member.failure = error.with_traceback(None)  # whose frames would keep the tensors of the call alive
 
     def timing(self, member: Member, reference: Member | None, twin: Member | None) -> Timing:
         """What the samples of `member` say, beside those of the reference and of the reference's A/A twin."""

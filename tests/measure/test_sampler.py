@@ -27,7 +27,7 @@ def noisy(name: str, milliseconds: float, spread: float) -> Member:
 
 def test_every_round_times_every_member_once_in_a_shuffled_order() -> None:
     members = [Member(name, constant(name, 5.0)) for name in "abcd"]
-    _, clock = sample(Method(min_rounds=6, warm_seconds=0.1), *members)
+    _, clock = sample(Method(min_rounds=6, warm_seconds=0.1, prime_ms=0), *members)
     rounds = clock.timed[-24:]
     orders = ["".join(name for name, _ in rounds[i : i + 4]) for i in range(0, 24, 4)]
     assert all(Counter(order) == Counter("abcd") for order in orders)
@@ -60,6 +60,15 @@ def test_short_calls_are_repeated_until_a_sample_is_long_enough() -> None:
     sample(Method(sample_ms=1.0), member)
     assert member.repeats == 100
     assert member.times[0] == pytest.approx(0.01)
+
+
+def test_a_short_call_is_primed_before_each_sample_and_a_long_one_is_not() -> None:
+    short, long = Member("short", constant("short", 2.0)), Member("long", constant("long", 200.0))
+    _, clock = sample(Method(prime_ms=100.0, sample_ms=8.0), short, long)
+    in_rounds = [(name, repeats) for name, repeats in clock.timed if name == "short"][-12:]
+    assert in_rounds == [("short", 1), ("short", 4)] * 6
+    assert len(short.samples) == len(long.samples) == 6
+    assert [name for name, _ in clock.timed].count("long") == 6 + 3
 
 
 def test_sampling_stops_at_the_target_interval() -> None:
@@ -105,7 +114,7 @@ def test_a_failing_member_keeps_its_failure_and_the_others_go_on() -> None:
 
 def test_no_sample_is_dropped() -> None:
     member = noisy("noisy", 5.0, 3.0)
-    sampler, clock = sample(Method(seconds=0.5, target=0.0), member)
+    sampler, clock = sample(Method(seconds=0.5, target=0.0, prime_ms=0), member)
     kept = sampler.timing(member, None, None).samples
     assert list(kept) == member.times
     assert len(kept) == clock.timed.count(("noisy", 1)) - (len(clock.timed) - len(kept))
