@@ -13,6 +13,7 @@ from rich.console import Console
 
 from bench.case import Case
 from bench.environment import available_bytes, describe_environment, environment_hash, pick_device
+from bench.measure.allocator import retain_host_memory
 from bench.measure.clock import clock_for
 from bench.measure.method import make_method
 from bench.plan import check_buildable, make_plan
@@ -88,7 +89,7 @@ def run_sweep(request: Request, console: Console) -> Outcome:
     device = pick_device(request.device)
     folder = request.out or Path("results") / f"{suite.name}-{device}"
     check_buildable(suite.cases(device))
-    facts = describe_environment(device)
+    facts = {**describe_environment(device), "host_allocator": retain_host_memory()}
     env, method = environment_hash(facts), suite.method
     store = open_store(folder, suite.toml(), facts, {"env": env, "method": method.hash})
     stamp = Stamp(suite.name, env, method.hash, request.command())

@@ -3,7 +3,8 @@
     python docs/noise.py --repeats 20
 
 Each repeat runs the suite `quick` in a process of its own, then times NL and APNB of each of its groups by
-`torch.utils.benchmark`, one after the other, for as long as the sweep spent on NL, its A/A twin and APNB there.
+`torch.utils.benchmark`, one after the other, for as long as the sweep spent on NL, its A/A twin and APNB there, with
+the same settings of the memory allocator.
 Prints a line a repeat and two tables at the end.
 """
 
@@ -19,6 +20,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from bench.measure.method import Method  # noqa: E402
+
 PAIR = ("apnb", "nl")
 
 
@@ -31,7 +35,8 @@ def sweep(folder: Path, suite: str) -> dict[str, dict[str, float]]:
     for row in rows:
         if row["entry"] in PAIR and not row["options"]:
             group = found.setdefault(f"{row['height']}x{row['width']}x{row['channels']}", {"seconds": 0.0})
-            spent = sum(row["latency_samples_ms"]) * row["calls_per_sample"] / 1e3
+            primed = row["latency_ms"] < Method().prime_ms
+            spent = sum(row["latency_samples_ms"]) * (row["calls_per_sample"] + primed) / 1e3
             group["seconds"] += spent * (2 if row["entry"] == "nl" else 1)
             if row["entry"] == "apnb":
                 group |= {"twin": row["twin_ratio"], "interleaved": row["ratio"]}
@@ -50,8 +55,10 @@ def time_pair(place: str, seconds: float) -> float:
     from torch.utils.benchmark import Timer
 
     from bench.case import make_case
+    from bench.measure.allocator import retain_host_memory
     from bench.workload import build
 
+    retain_host_memory()
     height, width, channels = map(int, place.split("x"))
     medians = {}
     for name in reversed(PAIR):
