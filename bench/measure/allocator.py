@@ -1,4 +1,4 @@
-"""The host's memory allocator, made to hold on to memory: what was allocated before must not decide how fast a call is."""
+"""The host's memory allocator, made to hold on to memory: what ran before must not decide how fast a call is."""
 
 from __future__ import annotations
 
