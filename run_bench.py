@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -29,21 +29,21 @@ class Format(str, Enum):
     markdown = "markdown"
 
 
-Blocks = Annotated[Optional[str], typer.Option(help="Blocks with options: nl,apnb,gc:ratio=4,pooling=avg")]
-Sizes = Annotated[Optional[str], typer.Option(help="Sizes of the stride-8 feature map: 96x96,128x256")]
-Channels = Annotated[Optional[str], typer.Option(help="Channels of the map: 512,2048")]
-Batch = Annotated[Optional[str], typer.Option(help="Images a call: 1,8")]
-Dtype = Annotated[Optional[str], typer.Option(help="fp32,bf16,fp16")]
-Mode = Annotated[Optional[str], typer.Option(help="forward,train (train = forward and backward)")]
-Impl = Annotated[Optional[str], typer.Option(help="Implementations: reference,...")]
-MemoryFormat = Annotated[Optional[str], typer.Option(help="channels_first,channels_last")]
+Blocks = Annotated[str | None, typer.Option(help="Blocks with options: nl,apnb,gc:ratio=4,pooling=avg")]
+Sizes = Annotated[str | None, typer.Option(help="Sizes of the stride-8 feature map: 96x96,128x256")]
+Channels = Annotated[str | None, typer.Option(help="Channels of the map: 512,2048")]
+Batch = Annotated[str | None, typer.Option(help="Images a call: 1,8")]
+Dtype = Annotated[str | None, typer.Option(help="fp32,bf16,fp16")]
+Mode = Annotated[str | None, typer.Option(help="forward,train (train = forward and backward)")]
+Impl = Annotated[str | None, typer.Option(help="Implementations: reference,...")]
+MemoryFormat = Annotated[str | None, typer.Option(help="channels_first,channels_last")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
-Reference = Annotated[Optional[str], typer.Option(help="Block that ratios are taken to, or none")]
+Reference = Annotated[str | None, typer.Option(help="Block that ratios are taken to, or none")]
 SuiteName = Annotated[str, typer.Option(help="Suite to start from: quick, default, full, or a .toml file")]
-Out = Annotated[Optional[Path], typer.Option(help="Run folder; default results/<suite>-<device>")]
-Seconds = Annotated[Optional[float], typer.Option(help="Time budget of a group, per block")]
-Seed = Annotated[Optional[int], typer.Option(help="Seed of weights, inputs and the order within rounds")]
-Plugin = Annotated[Optional[list[str]], typer.Option(help="Python file that registers blocks of your own")]
+Out = Annotated[Path | None, typer.Option(help="Run folder; default results/<suite>-<device>")]
+Seconds = Annotated[float | None, typer.Option(help="Time budget of a group, per block")]
+Seed = Annotated[int | None, typer.Option(help="Seed of weights, inputs and the order within rounds")]
+Plugin = Annotated[list[str] | None, typer.Option(help="Python file that registers blocks of your own")]
 Print = Annotated[Format, typer.Option("--format", help="How to print")]
 
 
@@ -120,7 +120,7 @@ def estimate(
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="Run folder: results/<run>")],
-    readme: Annotated[Optional[Path], typer.Option(help="Rebuild the marked tables of this file as well")] = None,
+    readme: Annotated[Path | None, typer.Option(help="Rebuild the marked tables of this file as well")] = None,
     format: Print = Format.table,
 ) -> int:
     """Rebuild tables, plots and report.md of a run from its rows."""
@@ -136,7 +136,7 @@ def report(
 
 @app.command("list")
 def list_entries(
-    entry: Annotated[Optional[str], typer.Argument(help="One block, to see its options")] = None,
+    entry: Annotated[str | None, typer.Argument(help="One block, to see its options")] = None,
     plugin: Plugin = None,
     format: Print = Format.table,
 ) -> int:

@@ -84,7 +84,14 @@ def decimal_ticks(axes: Axes, which: str, limits: tuple[float, float]) -> None:
         )
     )
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
+
+
+def _tick(value: float) -> str:
+    """A tick's number in at most five characters where it is large: 10k, 2M."""
+    if value >= 1e6:
+        return f"{value / 1e6:g}M"
+    return f"{value / 1e3:g}k" if value >= 1e4 else f"{value:g}"
 
 
 def size_ticks(axes: Axes, sizes: Mapping[int, str]) -> None:

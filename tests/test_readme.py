@@ -1,0 +1,39 @@
+"""The README says what the tree says."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from bench.axes import parse_blocks
+from bench.report import stale
+from bench.suite import suite_names
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [line for line in README.splitlines() if line.startswith("python run_bench.py")]
+
+
+def test_its_tables_are_those_of_the_reference_run() -> None:
+    assert not stale(ROOT / "README.md")
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", README))
+def test_what_it_links_to_is_there(target: str) -> None:
+    assert (ROOT / target).exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_its_commands_name_what_exists(command: str) -> None:
+    words = shlex.split(command, comments=True)
+    given = dict(itertools.pairwise(words))
+    assert words[2] in ("sweep", "estimate", "report", "list")
+    assert given.get("--suite", "quick") in suite_names()
+    if "--plugin" in given:
+        assert (ROOT / given["--plugin"]).exists()
+    elif "--blocks" in given:
+        assert parse_blocks(given["--blocks"])
