@@ -1,6 +1,7 @@
 """How much of what a sweep reports is noise: A/A ratios, and interleaved rounds against one block after the other.
 
-    python docs/noise.py --repeats 20
+    python docs/noise.py --repeats 20 --out noise.jsonl
+    python docs/noise.py --read noise.jsonl
 
 Each repeat runs the suite `quick` in a process of its own, then times NL and APNB of each of its groups by
 `torch.utils.benchmark`, one after the other, for as long as the sweep spent on NL, its A/A twin and APNB there, with
@@ -78,11 +79,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--suite", default="quick")
     parser.add_argument("--out", type=Path, help="also write the figures of every repeat to this file, as JSON lines")
+    parser.add_argument("--read", type=Path, help="measure nothing: print the tables of such a file")
     parser.add_argument("--time-pair", help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.time_pair:
         print(time_pair(given.time_pair, given.seconds))
+        return
+    if given.read:
+        report([json.loads(line) for line in given.read.read_text().splitlines()])
         return
     repeats: list[dict[str, dict[str, float]]] = []
     for number in range(given.repeats):

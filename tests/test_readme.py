@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,9 @@ def test_its_commands_name_what_exists(command: str) -> None:
         assert (ROOT / given["--plugin"]).exists()
     elif "--blocks" in given:
         assert parse_blocks(given["--blocks"])
+
+
+def test_the_noise_tables_are_those_of_the_recorded_repeats() -> None:
+    words = [sys.executable, ROOT / "docs" / "noise.py", "--read", ROOT / "results" / "reference" / "noise-cpu.jsonl"]
+    printed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    assert printed.strip() in (ROOT / "docs" / "measurement.md").read_text()
