@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import Enum
 from pathlib import Path
@@ -40,7 +41,7 @@ MemoryFormat = Annotated[str | None, typer.Option(help="channels_first,channels_
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 Reference = Annotated[str | None, typer.Option(help="Block that ratios are taken to, or none")]
 SuiteName = Annotated[str, typer.Option(help="Suite to start from: quick, default, full, or a .toml file")]
-Out = Annotated[Path | None, typer.Option(help="Run folder; default results/<suite>-<device>")]
+Out = Annotated[Path | None, typer.Option(help="Run folder; by default one under results/, named after the suite")]
 Seconds = Annotated[float | None, typer.Option(help="Time budget of a group, per block")]
 Seed = Annotated[int | None, typer.Option(help="Seed of weights, inputs and the order within rounds")]
 Plugin = Annotated[list[str] | None, typer.Option(help="Python file that registers blocks of your own")]
@@ -151,9 +152,21 @@ def list_entries(
         return DONE
     facts, options = describe_entry(entry)
     if format is Format.table:
-        print(facts)
-    print(show_list(options, format.value))
+        print("\n".join(f"{name:9} {value}" for name, value in facts.items()) + "\n")
+        print(show_list(options, format.value))
+        return DONE
+    print(show_list([{**facts, **option} for option in options] or [facts], format.value))
     return DONE
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """What went wrong in one line, and the exit code: 2 for what the user gave, 3 for what this program did."""
+    if hasattr(error, "exit_code"):
+        return error.format_message() if hasattr(error, "format_message") else str(error), error.exit_code
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"'{error.filename}': {error.strerror}", BAD_INPUT
+    hint = "set CONTEXTBENCH_TRACEBACK=1 to see where"
+    return f"a fault in contextbench: {type(error).__name__}: {error} ({hint})", HARNESS_FAILED
 
 
 def main() -> None:
@@ -161,11 +174,10 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except Exception as error:
-        if not hasattr(error, "exit_code"):
+        if "CONTEXTBENCH_TRACEBACK" in os.environ:
             raise
-        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        message, code = explain(error)
         print(f"error: {' '.join(message.split())}", file=sys.stderr)
-        code = error.exit_code
     sys.exit(code if isinstance(code, int) else DONE)
 
 

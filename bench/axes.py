@@ -8,6 +8,7 @@ from bench.case import DTYPES, MEMORY_FORMATS, MODES
 from modules import registry
 from modules.options import SpecError, nearest
 
+LARGEST = 2**20
 BlockSpec = tuple[str, dict[str, str]]
 
 
@@ -49,7 +50,7 @@ def parse_sizes(text: str) -> list[tuple[int, int]]:
     sizes = []
     for item in _items(text, "size"):
         parts = item.lower().split("x")
-        if not all(part.isdecimal() and int(part) > 0 for part in parts) or len(parts) > 2:
+        if not all(part.isdecimal() and 1 <= int(part) <= LARGEST for part in parts) or len(parts) > 2:
             raise SpecError(f"size '{item}' is not of the form HEIGHTxWIDTH with positive integers, such as 96x96")
         sizes.append((int(parts[0]), int(parts[-1])))
     return sizes
@@ -63,8 +64,8 @@ def parse_counts(text: str, axis: str) -> list[int]:
     """
     counts = []
     for item in _items(text, axis):
-        if not item.isdecimal() or int(item) < 1:
-            raise SpecError(f"{axis} '{item}' is not a positive integer")
+        if not item.isdecimal() or not 1 <= int(item) <= LARGEST:
+            raise SpecError(f"{axis} '{item}' is not a positive integer up to {LARGEST}")
         counts.append(int(item))
     return counts
 

@@ -15,29 +15,29 @@ def list_all() -> list[dict[str, object]]:
             "what": entry.summary,
             "options": ", ".join(f"{option.name}={text_of(option.default)}" for option in entry.options.values()),
             "paper": entry.paper,
+            "equation": entry.equation,
         }
         for entry in (registry.describe(name) for name in registry.names())
     ]
 
 
-def describe_entry(name: str) -> tuple[str, list[dict[str, object]]]:
-    """One block: a paragraph of facts, and its options with defaults and what they may be.
+def describe_entry(name: str) -> tuple[dict[str, str], list[dict[str, object]]]:
+    """One block: its facts, and its options with defaults and what they may be.
 
     Raises:
         SpecError: there is no such block.
     """
     entry = registry.describe(name)
-    lines = [
-        f"{entry.name}: {entry.summary}",
-        f"family    {entry.family}: {registry.FAMILIES[entry.family]}",
-        f"paper     {entry.paper or '-'}",
-        f"equation  {entry.equation or '-'}",
-        f"impl      {', '.join(entry.impls)}",
-        f"options   {entry.name}:option=value,option=value",
-        "",
-    ]
+    facts = {
+        "block": entry.name,
+        "what": entry.summary,
+        "family": f"{entry.family}: {registry.FAMILIES[entry.family]}",
+        "paper": entry.paper or "-",
+        "equation": entry.equation or "-",
+        "impl": ", ".join(entry.impls),
+    }
     options: list[dict[str, object]] = [
         {"option": option.name, "default": text_of(option.default), "allowed": option.allowed}
         for option in entry.options.values()
     ]
-    return "\n".join(lines), options
+    return facts, options

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
 
 from bench.axes import parse_blocks
 from bench.case import Case
@@ -36,10 +38,12 @@ class PlannedGroup:
     Attributes:
         members: those to measure and write.
         reference: the case that ratios are taken to, whether or not its row is to be written; null without one.
+        note: why there is none although one was asked for.
     """
 
     members: tuple[Verdict, ...]
     reference: Verdict | None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,13 @@ class Plan:
 
     Attributes:
         groups: to measure, in order.
-        settled: cases whose row can be written at once.
-        done: how many cases the run holds already.
+        unmeasured: cases whose row can be written at once.
+        outdated: keys of rows that skipped a case which would not be skipped now.
     """
 
     groups: tuple[PlannedGroup, ...]
-    settled: tuple[Verdict, ...]
-    done: int
+    unmeasured: tuple[Verdict, ...]
+    outdated: frozenset[str]
 
     @property
     def to_measure(self) -> int:
@@ -86,29 +90,32 @@ def judge(case: Case, suite: Suite, free_bytes: int | None = None) -> Verdict:
 def make_plan(
     suite: Suite,
     device: str,
-    done: Collection[str],
+    done: Mapping[str, Mapping[str, object]],
     free_bytes: int | None,
     on_case: Callable[[int, int], None] = lambda number, total: None,
 ) -> Plan:
-    """Judge every case of the suite that is not done, and sort the rest into groups.
+    """Judge every case of the suite that is not done or was skipped, and sort the rest into groups.
 
     Args:
         suite: what to measure.
         device: `cpu` or `cuda`.
-        done: keys of cases that have a row.
+        done: the rows that the run holds, by key.
         free_bytes: memory that a case may take on the device.
         on_case: called with (number, total) as cases are judged.
 
     Raises:
-        SpecError: an axis is wrong, or a block cannot be built for the channels asked for.
+        SpecError: an axis is wrong.
     """
     cases = suite.cases(device)
-    check_buildable(cases)
-    todo = {case: reference for case, reference in cases.items() if case.key not in done}
+    skipped = {key for key, row in done.items() if row["status"] == "skipped"}
+    open_cases = [case for case in cases if case.key not in done or case.key in skipped]
     verdicts = {}
-    for number, case in enumerate(todo):
-        on_case(number, len(todo))
-        verdicts[case] = judge(case, suite, free_bytes)
+    for number, case in enumerate(open_cases):
+        on_case(number, len(open_cases))
+        verdict = judge(case, suite, free_bytes)
+        if case.key not in skipped or verdict.status != "skipped":
+            verdicts[case] = verdict
+    todo = {case: reference for case, reference in cases.items() if case in verdicts}
     found: dict[tuple[object, ...], list[Verdict]] = {}
     for case, reference in todo.items():
         if verdicts[case].status == "ok":
@@ -118,19 +125,18 @@ def make_plan(
         for (_, label), members in found.items()
         for group in _fitting(members, _reference(members, label, suite, free_bytes), free_bytes)
     )
-    settled = tuple(verdict for verdict in verdicts.values() if verdict.status != "ok")
-    return Plan(groups, settled, len(cases) - len(todo))
+    unmeasured = tuple(verdict for verdict in verdicts.values() if verdict.status != "ok")
+    return Plan(groups, unmeasured, frozenset(case.key for case in todo if case.key in skipped))
 
 
-def check_buildable(cases: Mapping[Case, object] | Collection[Case]) -> None:
-    """Build every block once for every channel count, on meta.
+def check_buildable(cases: Mapping[Case, str | None]) -> None:
+    """Build every block and every reference once for every channel count, on meta.
 
     Raises:
         SpecError: one of them cannot be built; the message says what it needs.
     """
-    import torch
-
-    seen = {(c.entry, c.options, c.channels, c.impl): c for c in cases}
+    wanted = [*cases, *(_beside(case, reference) for case, reference in cases.items() if reference)]
+    seen = {(c.entry, c.options, c.channels, c.impl): c for c in wanted}
     for case in seen.values():
         if case.impl in registry.describe(case.entry).impls:
             with torch.device("meta"):
@@ -143,16 +149,21 @@ def one_line(error: BaseException) -> str:
     return text if len(text) <= 300 else text[:297] + "..."
 
 
+def _beside(case: Case, label: str) -> Case:
+    """The case of the same group whose entry is the reference, in the same implementation if it has it."""
+    ((name, options),) = parse_blocks(label)
+    beside = case.with_entry(name, options)
+    return beside if case.impl in registry.describe(name).impls else replace(beside, impl="reference")
+
+
 def _reference(members: list[Verdict], label: object, suite: Suite, free_bytes: int | None) -> Verdict | None:
-    """The verdict on the group's reference if it can be measured."""
+    """The verdict on the group's reference; null where none was asked for."""
     if not isinstance(label, str):
         return None
     for member in members:
         if member.case.label == label:
             return member
-    ((name, options),) = parse_blocks(label)
-    verdict = judge(members[0].case.with_entry(name, options), suite, free_bytes)
-    return verdict if verdict.status == "ok" else None
+    return judge(_beside(members[0].case, label), suite, free_bytes)
 
 
 def _fitting(members: list[Verdict], reference: Verdict | None, free_bytes: int | None) -> list[PlannedGroup]:
@@ -160,12 +171,21 @@ def _fitting(members: list[Verdict], reference: Verdict | None, free_bytes: int 
 
     Each part has the reference; a case that fits alone but not beside the reference goes without.
     """
+    note = ""
+    if reference is not None and reference.status != "ok":
+        note = f"no ratios: {reference.case.label} is {reference.status}: {reference.reason}"
+        reference = None
     parts: list[list[Verdict]] = [[]]
     for member in members:
         if parts[-1] and not _fits([*parts[-1], member], reference, free_bytes):
             parts.append([])
         parts[-1].append(member)
-    return [PlannedGroup(tuple(part), reference if _fits(part, reference, free_bytes) else None) for part in parts]
+    groups = []
+    for part in parts:
+        together = _fits(part, reference, free_bytes)
+        apart = f"no ratios: {reference.case.label} does not fit beside it" if reference and not together else note
+        groups.append(PlannedGroup(tuple(part), reference if together else None, apart))
+    return groups
 
 
 def _fits(members: list[Verdict], reference: Verdict | None, free_bytes: int | None) -> bool:

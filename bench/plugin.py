@@ -27,7 +27,7 @@ def load_plugins(paths: Iterable[str]) -> list[str]:
     for point in metadata.entry_points(group=ENTRY_POINTS):
         try:
             point.load()
-        except Exception as error:  # whatever another's code raises is bad input to this program
+        except (Exception, SystemExit) as error:  # whatever another's code raises is bad input to this program
             raise SpecError(f"cannot load the installed plugin '{point.name}': {_line(error)}") from error
     for path in paths:
         _load_file(Path(path))
@@ -46,12 +46,12 @@ def _load_file(path: Path) -> None:
     before = len(registry.names())
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises is bad input to this program
+    except (Exception, SystemExit) as error:  # whatever a user's file raises is bad input to this program
         raise SpecError(f"cannot load plugin '{path}': {_line(error)}") from error
     if len(registry.names()) == before:
         raise SpecError(f"plugin '{path}' registers no block; decorate a class with @register(\"name\", family=...)")
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return text if isinstance(error, SpecError) else f"{type(error).__name__}: {text}"

@@ -41,9 +41,11 @@ class Watch:
         """A case is being traced, before anything is measured."""
         self._update(f"tracing case {number + 1}", number, total, "")
 
-    def group(self, title: str, done: int, total: int) -> None:
+    def group(self, title: str, note: str, done: int, total: int) -> None:
         left = self._left(done, total)
         self._title = title
+        if note:
+            self.console.print(f"{title}: {note}", markup=False, highlight=False, soft_wrap=True)
         if self._bar is None:
             self.console.print(f"[{done}/{total}] {title}{', ' + left if left else ''}", markup=False, highlight=False)
         self._update(title, done, total, left)

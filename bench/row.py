@@ -10,7 +10,7 @@ from typing import Any
 from bench import SCHEMA
 
 STATUSES = ("ok", "oom", "skipped", "unsupported", "timeout", "crashed", "invalid")
-SETTLED = ("ok", "oom", "skipped", "unsupported")
+RESULTS = ("ok", "oom", "skipped", "unsupported")
 
 ROWS, SUITE, ENVIRONMENT = "rows.jsonl", "suite.toml", "environment.json"
 FIELDS = (
@@ -49,8 +49,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate([*lines, last], start=1):
         try:
             row = json.loads(line) if line else None
-            if row is not None and not isinstance(row, dict):
-                raise ValueError("not an object")
+            if row is not None:
+                _check(row)
         except ValueError as error:
             if number > len(lines):
                 break
@@ -58,6 +58,19 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         if row is not None:
             rows.append(row)
     return rows
+
+
+def _check(row: object) -> None:
+    """Refuse what is not a row of this schema.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(row, dict) or row.get("schema") != SCHEMA:
+        raise ValueError(f"not an object with schema {SCHEMA}")
+    lacking = [name for name in FIELDS if name not in row]
+    if lacking or row["status"] not in STATUSES:
+        raise ValueError(f"without {', '.join(lacking)}" if lacking else f"unknown status {row['status']!r}")
 
 
 def make_row(*parts: Mapping[str, object]) -> dict[str, object]:

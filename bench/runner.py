@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shlex
 import time
 from collections import Counter
@@ -11,28 +10,22 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Protocol
 
-import torch
-
 from bench.case import Case
 from bench.environment import git_revision
 from bench.measure.clock import Clock
 from bench.measure.method import Method
-from bench.measure.peak import CudaPeak, cuda_peak
-from bench.measure.sampler import Member, Sampler, timing_row
-from bench.plan import Plan, PlannedGroup, Verdict, one_line
+from bench.measure.sampler import Sampler
+from bench.plan import Plan, PlannedGroup, Verdict
 from bench.row import make_row
-from bench.static import with_fvcore
 from bench.store import Store
-from bench.workload import Workload, build
-
-TWIN = "A/A twin"
+from bench.trial import Trial
 
 
 class Watcher(Protocol):
     """Someone who wants to know how far the sweep is."""
 
-    def group(self, title: str, done: int, total: int) -> None:
-        """A group begins; `done` of `total` cases are measured."""
+    def group(self, title: str, note: str, done: int, total: int) -> None:
+        """A group begins; `done` of `total` cases are measured. `note` says what is out of the ordinary with it."""
 
     def round(self, number: int, members: int) -> None:
         """A round of the current group begins."""
@@ -65,8 +58,9 @@ class Stamp:
     method: str
     reproduce: tuple[str, ...]
 
-    def fields(self, case: Case, run: str, started_at: str) -> dict[str, object]:
-        """The identity fields of a row."""
+    def fields(self, case: Case, run: str, started_at: str, reference: str | None) -> dict[str, object]:
+        """The identity fields of a row; `reference` is what ratios are taken to where the row is measured again."""
+        words = [*self.reproduce, *case.arguments(), "--reference", reference or "none"]
         return {
             "run": run,
             "suite": self.suite,
@@ -74,7 +68,7 @@ class Stamp:
             "method": self.method,
             "env": self.env,
             "started_at": started_at,
-            "repro": shlex.join([*self.reproduce, *case.arguments(), "--out", f"results/repro-{case.key}"]),
+            "repro": shlex.join([*words, "--out", f"results/repro-{case.key}"]),
             **case.row(),
         }
 
@@ -99,99 +93,55 @@ class Runner:
     summary: Summary = field(default_factory=Summary)
 
     def run(self, plan: Plan) -> Summary:
-        """Write the rows of settled cases, then measure group by group."""
+        """Write the rows of cases that are not measured, then measure group by group."""
         start = time.perf_counter()
-        for verdict in plan.settled:
-            self._write(verdict, {"status": verdict.status, "reason": verdict.reason}, _now())
+        self.store.forget(plan.outdated)
+        for verdict in plan.unmeasured:
+            self._write(verdict, {"status": verdict.status, "reason": verdict.reason}, _now(), None)
         done = 0
         for group in plan.groups:
-            self.watcher.group(_title(group), done, plan.to_measure)
-            self._measure(group)
+            self.watcher.group(_title(group), group.note, done, plan.to_measure)
+            crowded_out = self._measure(group)
+            for verdict in crowded_out:
+                self._measure(PlannedGroup((verdict,), None))
             done += len(group.members)
         self.summary.seconds += time.perf_counter() - start
         return self.summary
 
-    def _measure(self, group: PlannedGroup) -> None:
+    def _measure(self, group: PlannedGroup) -> list[Verdict]:
+        """Measure a group and write its rows.
+
+        Returns:
+            Members that ran out of memory beside the others; they have no row yet and deserve a try alone.
+        """
         started_at = _now()
+        trial = Trial(group, self.method)
         sampler = Sampler(self.clock, self.method, self.watcher.round)
-        verdicts = list(group.members)
-        if group.reference and group.reference.case not in [verdict.case for verdict in verdicts]:
-            verdicts.append(group.reference)
-        paced = group.reference or verdicts[0]
-        works = {verdict.case.label: self._build(verdict.case) for verdict in verdicts}
-        members = {label: _member(label, work) for label, work in works.items()}
-        twin = _member(TWIN, self._build(paced.case))
-        figures = {verdict.case.label: verdict.figures for verdict in group.members}
-        peaks: dict[str, CudaPeak] = {}
-
-        def look(member: Member) -> None:
-            work, known = works.get(member.name), figures.get(member.name)
-            if isinstance(work, Workload) and known is not None:
-                figures[member.name] = with_fvcore(known, work)
-            if paced.case.device == "cuda":
-                peaks[member.name] = cuda_peak(member.call)
-
-        sampler.run([*members.values(), twin], seed=_seed(paced.case), prepare=look)
+        sampler.run(trial.everyone, trial.seed, prepare=trial.inspect, settle=trial.on_cuda)
         self.summary.busy_seconds += sampler.busy_seconds
-        pace = members[paced.case.label]
-        usable = pace.failure is None and twin.failure is None
+        crowded_out = []
         for verdict in group.members:
-            member = members[verdict.case.label]
-            verdict = replace(verdict, figures=figures[member.name])
-            if member.failure is not None:
-                self._write(verdict, _failure(member.failure), started_at)
-                continue
-            timing = sampler.timing(member, pace if usable else None, twin if usable else None)
-            fields = {**timing_row(timing), **_peak_row(peaks.get(member.name)), "status": "ok"}
-            if group.reference and usable:
-                fields["reference"] = group.reference.case.label
+            fields = trial.outcome(verdict, sampler)
+            if fields["status"] == "oom" and len(group.members) > 1:
+                crowded_out.append(verdict)
             else:
-                fields |= {"reference": None, "ratio": None, "ratio_ci_low": None, "ratio_ci_high": None}
-            self._write(verdict, fields, started_at)
-        works.clear()
-        del members, member, twin, pace
-        gc.collect()
-        if paced.case.device == "cuda":
-            torch.cuda.empty_cache()
+                label = group.reference.case.label if group.reference else None
+                self._write(replace(verdict, figures=trial.figures[verdict.case.label]), fields, started_at, label)
+        trial.release()
+        return crowded_out
 
-    def _build(self, case: Case) -> Workload | Exception:
-        try:
-            return build(case, seed=self.method.seed)
-        except Exception as error:  # a block that cannot be made here has failed; its group goes on
-            return error.with_traceback(None)
-
-    def _write(self, verdict: Verdict, fields: Mapping[str, object], started_at: str) -> None:
+    def _write(self, verdict: Verdict, fields: Mapping[str, object], started_at: str, reference: str | None) -> None:
         static = verdict.figures.row() if verdict.figures is not None else {}
-        row = make_row(self.stamp.fields(verdict.case, self.store.run, started_at), static, fields)
+        identity = self.stamp.fields(verdict.case, self.store.run, started_at, reference)
+        row = make_row(identity, static, fields)
         self.store.append(row)
         self.summary.statuses[str(row["status"])] += 1
         self.watcher.row(row)
 
 
-def _failure(error: Exception) -> dict[str, object]:
-    text = one_line(error)
-    memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text
-    return {"status": "oom" if memory else "crashed", "reason": f"{type(error).__name__}: {text}"}
-
-
-def _peak_row(peak: CudaPeak | None) -> dict[str, object]:
-    return {"cuda_peak_bytes": peak.allocated, "cuda_reserved_bytes": peak.reserved} if peak else {}
-
-
-def _member(name: str, work: Workload | Exception) -> Member:
-    if isinstance(work, Exception):
-        return Member(name, lambda: None, failure=work)
-    return Member(name, work.call)
-
-
 def _title(group: PlannedGroup) -> str:
     case = group.members[0].case
     return f"{case.height}x{case.width}, {case.channels} channels, batch {case.batch}, {case.dtype}, {case.mode}"
-
-
-def _seed(case: Case) -> int:
-    """A number that is the same for the same group in every run."""
-    return int(case.key[:8], 16)
 
 
 def _now() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -11,8 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.case import Case
-from bench.environment import available_bytes, describe_environment, environment_hash, pick_device
+from bench.environment import available_bytes, describe_environment, environment_hash, git_revision, pick_device
 from bench.measure.allocator import retain_host_memory
 from bench.measure.clock import clock_for
 from bench.measure.method import make_method
@@ -34,7 +34,7 @@ class Request:
         axes: axis and its text, null where the suite's stands.
         device: `auto`, `cpu` or `cuda`.
         reference: block that ratios are taken to, `none`, or null where the suite's stands.
-        out: run folder, or null for `results/<suite>-<device>`.
+        out: run folder, or null for one under `results/`, see `run_name`.
         settings: method settings that differ from the suite's; null values stand for the suite's.
         plugins: files that register blocks.
     """
@@ -59,11 +59,17 @@ class Request:
         make_method(changed)
         return dataclasses.replace(suite, settings={**suite.settings, **changed})
 
+    def run_name(self, suite: Suite, device: str) -> str:
+        """The run folder's name: of the suite and the device, and of what was asked for beside them if anything was."""
+        asked = {**self.axes, "reference": self.reference, **self.settings}
+        changed = {name: value for name, value in asked.items() if value is not None}
+        mark = hashlib.sha256(suite.toml().encode()).hexdigest()[:6]
+        return f"{suite.name}-{device}-{mark}" if changed else f"{suite.name}-{device}"
+
     def command(self) -> tuple[str, ...]:
         """The words that repeat this request, but for its axes."""
         words = [*_program(), "sweep", "--suite", self.suite]
         words += [word for path in self.plugins for word in ("--plugin", path)]
-        words += ["--reference", self.reference] if self.reference else []
         for name, value in self.settings.items():
             words += [f"--{name}", str(value)] if value is not None else []
         return tuple(words)
@@ -87,23 +93,26 @@ def run_sweep(request: Request, console: Console) -> Outcome:
     """
     suite = request.resolve()
     device = pick_device(request.device)
-    folder = request.out or Path("results") / f"{suite.name}-{device}"
+    folder = request.out or Path("results") / request.run_name(suite, device)
     check_buildable(suite.cases(device))
     facts = {**describe_environment(device), "host_allocator": retain_host_memory()}
     env, method = environment_hash(facts), suite.method
-    store = open_store(folder, suite.toml(), facts, {"env": env, "method": method.hash})
+    facts["method_settings"] = dataclasses.asdict(method)
     stamp = Stamp(suite.name, env, method.hash, request.command())
     watch = Watch(console)
-    runner = Runner(store, stamp, clock_for(device), method, watch)
     start = time.perf_counter()
     interrupted = False
-    with watch.shown():
+    with open_store(folder, suite.toml(), facts, {"env": env, "method": method.hash}) as store, watch.shown():
+        older = {row["git"] for row in store.rows.values()} - {git_revision()}
+        runner = Runner(store, stamp, clock_for(device), method, watch)
         try:
             plan = make_plan(suite, device, store.rows, available_bytes(device), watch.judged)
             runner.run(plan)
         except KeyboardInterrupt:
             interrupted = True
     text = _closing(store, runner.summary, time.perf_counter() - start)
+    if older:
+        text += f"\nnote: rows of an earlier call were measured at revision {', '.join(map(str, older))} of the code"
     if interrupted:
         text += "\ninterrupted: the same command with the same --out measures what is missing"
     return Outcome(folder, text, count_failed(runner.summary.statuses) > 0, interrupted)
@@ -115,8 +124,8 @@ def run_estimate(request: Request) -> Iterator[dict[str, object]]:
     Raises:
         SpecError: something asked for does not exist or cannot be built.
     """
-    cases: list[Case] = list(request.resolve().cases("cpu"))
-    check_buildable(cases)
+    cases = request.resolve().cases("cpu")
+    check_buildable(dict.fromkeys(cases))
     return estimate(cases)
 
 

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
-from bench.row import ENVIRONMENT, ROWS, SETTLED, SUITE, read_rows
+from bench.row import ENVIRONMENT, RESULTS, ROWS, SUITE, read_rows
 from modules.options import SpecError
 
 
 @dataclass
 class Store:
-    """A run folder that is open for appending.
+    """A run folder that is open for appending; as a context manager it keeps other runs out.
 
     Attributes:
         folder: `results/<run>`.
         rows: what it holds, by case key.
+        lock: held until the context ends.
     """
 
     folder: Path
     rows: dict[str, dict[str, object]] = field(default_factory=dict)
+    lock: TextIO | None = None
 
     @property
     def run(self) -> str:
         """The run's name: that of its folder."""
-        return self.folder.name
+        return self.folder.resolve().name
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.lock is not None:
+            self.lock.close()
 
     def append(self, row: Mapping[str, object]) -> None:
         """Write one row, flushed and synced before this returns.
@@ -44,6 +55,12 @@ class Store:
             os.fsync(file.fileno())
         self.rows[key] = dict(row)
 
+    def forget(self, keys: Collection[str]) -> None:
+        """Drop rows that no longer hold, so that their cases can be written anew."""
+        if keys:
+            self.rows = {key: row for key, row in self.rows.items() if key not in keys}
+            _replace(self.folder / ROWS, _lines(self.rows))
+
 
 def open_store(folder: Path, suite: str, environment: Mapping[str, object], stamp: Mapping[str, str]) -> Store:
     """Open a run folder, new or begun.
@@ -58,21 +75,52 @@ def open_store(folder: Path, suite: str, environment: Mapping[str, object], stam
         stamp: `env` and `method` hashes of the rows to come.
 
     Raises:
-        SpecError: the folder cannot be written, or holds rows measured in another environment or by another method.
+        SpecError: the folder cannot be written, is in use by another run, or holds rows measured in another
+            environment or by another method.
         RunError: its rows cannot be read.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        lock = _lock(folder)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    try:
         rows = read_rows(folder / ROWS) if (folder / ROWS).exists() else []
         for row in rows:
             _refuse_strangers(folder, row, stamp)
-        kept = {str(row["key"]): row for row in rows if row["status"] in SETTLED}
-        _replace(folder / ROWS, "".join(json.dumps(row) + "\n" for row in kept.values()))
+        kept = {str(row["key"]): row for row in rows if row["status"] in RESULTS}
+        _replace(folder / ROWS, _lines(kept))
         _replace(folder / SUITE, suite)
         _replace(folder / ENVIRONMENT, json.dumps({**environment, **stamp}, indent=2) + "\n")
-    except OSError as error:
-        raise SpecError(f"cannot write results to '{folder}': {error.strerror}; choose another --out") from None
-    return Store(folder, kept)
+    except (OSError, ValueError) as error:
+        lock.close()
+        if isinstance(error, OSError):
+            raise _unwritable(folder, error) from None
+        raise
+    return Store(folder, kept, lock)
+
+
+def _unwritable(folder: Path, error: OSError) -> SpecError:
+    return SpecError(f"cannot write results to '{folder}': {error.strerror}; choose another --out")
+
+
+def _lines(rows: Mapping[str, Mapping[str, object]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows.values())
+
+
+def _lock(folder: Path) -> TextIO:
+    """Keep other runs out of the folder until the file is closed.
+
+    Raises:
+        SpecError: another run is in it.
+    """
+    file = open(folder / ".lock", "w", encoding="utf-8")  # noqa: SIM115  closed with the store
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise SpecError(f"another run is writing to '{folder}'; wait for it, or choose another --out") from None
+    return file
 
 
 def _refuse_strangers(folder: Path, row: Mapping[str, object], stamp: Mapping[str, str]) -> None:

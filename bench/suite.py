@@ -106,7 +106,8 @@ class SkipRule:
         if any(found[limit] <= value for limit, value in self.limits.items()):
             return None
         facts = (f"{limit.removesuffix('_above')} {found[limit]:.4g} > {v:g}" for limit, v in self.limits.items())
-        return f"{self.reason} ({', '.join(facts)})"
+        found_out = ", ".join(facts)
+        return f"{self.reason} ({found_out})" if found_out else self.reason
 
 
 @dataclass(frozen=True)
@@ -148,13 +149,15 @@ class Suite:
     def override(self, axes: Mapping[str, str | None], reference: str | None) -> Suite:
         """The suite with the given axes set in all of its grids, and another reference (`none` for no reference).
 
+        Other blocks than the suite's make one grid of its first: the other grids are there for blocks of their own.
+
         Raises:
             SpecError: the reference is not an entry.
         """
         changed = {axis: text for axis, text in axes.items() if text is not None}
-        grids = tuple(
-            Grid({**grid.axes, **changed}, None if reference is not None else grid.reference) for grid in self.grids
-        )
+        own = reference is None and "blocks" not in changed
+        kept = self.grids[:1] if "blocks" in changed else self.grids
+        grids = tuple(Grid({**grid.axes, **changed}, grid.reference if own else None) for grid in kept)
         chosen = self.reference if reference is None else _reference(reference)
         return Suite(self.name, self.description, grids, self.skips, self.settings, chosen)
 
@@ -242,10 +245,18 @@ def _rule(table: Mapping[str, Any], place: str) -> SkipRule:
     for limit, value in limits.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise SpecError(f"{place}: {limit} must be a number, not {value!r}")
-    axes = {axis: tuple(_text(table[axis], place).split(",")) for axis in _RULE_AXES if axis in table}
+    axes = {axis: _rule_axis(axis, _text(table[axis], place), place) for axis in _RULE_AXES if axis in table}
     if not limits and not axes:
         raise SpecError(f"{place} would skip everything; give one of {', '.join((*_LIMITS, *_RULE_AXES))}")
     return SkipRule(str(table["reason"]), limits, axes)
+
+
+def _rule_axis(axis: str, text: str, place: str) -> tuple[str, ...]:
+    allowed = {"blocks": registry.names(), "device": ["cpu", "cuda"]}.get(axis) or allowed_words(axis)
+    try:
+        return tuple(parse_words(text, axis, allowed))
+    except SpecError as error:
+        raise SpecError(f"{place}: {error}") from None
 
 
 def _tables(content: Mapping[str, Any], name: str, place: str) -> list[Mapping[str, Any]]:

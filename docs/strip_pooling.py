@@ -11,7 +11,7 @@ class StripPooling(nn.Module):
 
     def __init__(self, channels: int, ratio: int = 4, rows: bool = True, columns: bool = True) -> None:
         super().__init__()
-        if channels % ratio:
+        if ratio < 1 or channels % ratio:
             raise ValueError(f"channels {channels} are not divisible by ratio {ratio}")
         self.rows, self.columns = rows, columns
         self.reduce = nn.Conv2d(channels, channels // ratio, 1)

@@ -11,16 +11,21 @@ from modules import gald
 from modules import upsampling
 from modules import resnet
 from modules import registry
+from modules.registry import create, describe, names, register
 
 __all__ = [
     "asymmetric",
     "compact_non_local",
+    "create",
+    "describe",
     "gald",
     "global_context",
     "identity",
     "local_distribution",
+    "names",
     "non_local",
     "pyramid",
+    "register",
     "registry",
     "resnet",
     "upsampling",

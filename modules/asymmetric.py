@@ -24,7 +24,7 @@ class AnchorSampling(nn.Module):
 
     Args:
         how: what a grid cell holds, a single grid or a pyramid of several; `none` keeps all N positions.
-        sizes: n of each grid; 1, 3, 6, 8 for a pyramid and 15 for a single grid where not given.
+        sizes: n of each grid; exactly one unless `how` is a pyramid. `none` takes no notice of them.
         seed: of the random draws.
 
     Shapes: (B,D,H,W) -> (B,D,S), S = sum of n^2, or H*W.
@@ -35,16 +35,13 @@ class AnchorSampling(nn.Module):
     Source: Asymmetric Non-local Neural Networks, Sec. 3.2, Fig. 4 and Table 7.
     """
 
-    def __init__(self, how: Sampling | Literal["none"], sizes: tuple[int, ...] | None, seed: int) -> None:
+    def __init__(self, how: Sampling | Literal["none"], sizes: tuple[int, ...], seed: int) -> None:
         super().__init__()
-        if sizes is not None and how == "none":
-            raise ValueError(f"sampling none takes no sizes, but {len(sizes)} given")
-        pyramid = how.startswith("pyramid")
-        self.sizes = sizes if sizes is not None else ((1, 3, 6, 8) if pyramid else (15,))
-        if not pyramid and len(self.sizes) != 1:
-            raise ValueError(f"sampling {how} takes exactly 1 size, not {len(self.sizes)}")
-        if min(self.sizes) < 1:
-            raise ValueError(f"sizes must be at least 1, not {min(self.sizes)}")
+        if how in ("random", "max", "average") and len(sizes) != 1:
+            raise ValueError(f"sampling {how} takes exactly 1 size, such as sizes=15, not {len(sizes)}")
+        if min(sizes) < 1:
+            raise ValueError(f"sizes must be at least 1, not {min(sizes)}")
+        self.sizes = sizes
         self.kind = how.removeprefix("pyramid_")
         self.seed = seed
         self._drawn: dict[tuple[int, torch.device], Tensor] = {}
@@ -94,7 +91,7 @@ class _Asymmetric(nn.Module):
         value_width = inner_width(channels, width if value_inner is None else value_inner)
         if share == "key_value" and value_width != width:
             raise ValueError(f"share=key_value needs one width, but inner is {width} and value_inner {value_width}")
-        self.share = share
+        self.share, self.source_channels = share, source_channels
         self.scale = width**-0.5 if scale else None
         self.query = _projection(channels, width, norm)
         if share != "query_key":
@@ -107,6 +104,8 @@ class _Asymmetric(nn.Module):
 
     def relate(self, source: Tensor, target: Tensor) -> Tensor:
         """Wo(O): what each position of `target` gathers from the anchors of `source`."""
+        if source.shape[1] != self.source_channels:
+            raise ValueError(f"the low map must have {self.source_channels} channels, not {source.shape[1]}")
         query_BND = self.query(target).flatten(2).transpose(1, 2)
         key_BDS: Tensor = self.sample(self.query(source) if self.share == "query_key" else self.key(source))
         value_BES: Tensor = key_BDS if self.share == "key_value" else self.sample(self.value(source))
@@ -123,7 +122,7 @@ class AsymmetricPyramidNonLocal(_Asymmetric):
         channels: C.
         inner: D of query and key; C/2 where not given.
         value_inner: width of the value; D where not given.
-        sizes: n of each sampled grid; 1, 3, 6, 8 for the pyramids and 15 for the others where not given.
+        sizes: n of each sampled grid; exactly one unless `sampling` is a pyramid.
         sampling: how anchors come about, see `AnchorSampling`; `none` is the non-local block of the paper (S = N).
         share: one projection and sampling for key and value (paper), one projection for query and key (code), or none.
         scale: multiply the affinity by 1/sqrt(D).
@@ -143,7 +142,7 @@ class AsymmetricPyramidNonLocal(_Asymmetric):
         channels: int,
         inner: int | None = None,
         value_inner: int | None = None,
-        sizes: tuple[int, ...] | None = None,
+        sizes: tuple[int, ...] = (1, 3, 6, 8),
         sampling: Sampling | Literal["none"] = "pyramid_average",
         share: Literal["key_value", "query_key", "none"] = "key_value",
         scale: bool = True,
@@ -207,7 +206,7 @@ class AsymmetricFusionNonLocal(_Asymmetric):
         channels: C of the high map.
         inner: D of query and key; C/2 where not given.
         value_inner: width of the value; D where not given.
-        sizes: n of each sampled grid; 1, 3, 6, 8 for the pyramids and 15 for the others where not given.
+        sizes: n of each sampled grid; exactly one unless `sampling` is a pyramid.
         sampling: how anchors come about, see `AnchorSampling`.
         share: one projection and sampling for key and value (paper), or none (code).
         scale: multiply the affinity by 1/sqrt(D).
@@ -228,7 +227,7 @@ class AsymmetricFusionNonLocal(_Asymmetric):
         channels: int,
         inner: int | None = None,
         value_inner: int | None = None,
-        sizes: tuple[int, ...] | None = None,
+        sizes: tuple[int, ...] = (1, 3, 6, 8),
         sampling: Sampling = "pyramid_average",
         share: Literal["key_value", "none"] = "key_value",
         scale: bool = True,

@@ -39,7 +39,8 @@ class PairwiseRelation(nn.Module):
             raise ValueError(f"scale applies to the softmax modes only, mode {mode} divides by the number of keys")
         if mode == "gaussian" and source_channels != channels:
             raise ValueError(f"mode gaussian needs maps of equal channels, not {source_channels} and {channels}")
-        self.channels, self.mode, self.sub_sample = channels, mode, sub_sample
+        self.channels, self.source_channels = channels, source_channels
+        self.mode, self.sub_sample = mode, sub_sample
         self.scale = (channels if mode == "gaussian" else width) ** -0.5 if scale else None
         if mode != "gaussian":
             self.theta = nn.Conv2d(channels, width, 1)
@@ -58,6 +59,8 @@ class PairwiseRelation(nn.Module):
             source_BCHW, target_BCHW: maps, or clips and sequences seen as maps.
             extent: the source's own spatial extent, in which it is sub-sampled.
         """
+        if source_BCHW.shape[1] != self.source_channels:
+            raise ValueError(f"the low map must have {self.source_channels} channels, not {source_BCHW.shape[1]}")
         if self.sub_sample and min(extent[-2:]) < 2:
             raise ValueError(f"sub-sampling needs extents of at least 2, not {tuple(extent[-2:])}")
         embedded = self.mode != "gaussian"

@@ -155,8 +155,9 @@ def create(name: str, channels: int, impl: str = "reference", **options: object)
         values["impl"] = impl
     try:
         return entry.build(channels=channels, **values)
-    except ValueError as error:
-        raise SpecError(f"cannot build '{spell(name, entry.changed(entry.resolve(options)))}': {error}") from error
+    except Exception as error:  # whatever a constructor raises, the channels and options given to it do not fit
+        why = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise SpecError(f"cannot build '{spell(name, entry.changed(entry.resolve(options)))}': {why}") from error
 
 
 def spell(name: str, options: Mapping[str, OptionValue]) -> str:

@@ -20,6 +20,7 @@ LINE = (
     ("bench.environment",),
     ("bench.store",),
     ("bench.plan",),
+    ("bench.trial",),
     ("bench.runner",),
     ("bench.progress",),
     ("bench.session",),

@@ -45,6 +45,7 @@ def test_the_command_works_away_from_the_tree(site: Path, tmp_path: Path) -> Non
         capture_output=True,
         text=True,
     )
-    assert "results/quick-cpu" in done.stdout
-    assert '"repro": "contextbench sweep ' in (tmp_path / "results" / "quick-cpu" / "rows.jsonl").read_text()
-    assert (tmp_path / "results" / "quick-cpu" / "report.md").exists()
+    (run,) = (tmp_path / "results").iterdir()
+    assert f"results/{run.name}/report.md" in done.stdout
+    assert '"repro": "contextbench sweep ' in (run / "rows.jsonl").read_text()
+    assert (run / "report.md").exists()

@@ -16,7 +16,8 @@ STAMP = {"env": "e", "method": "m"}
 
 
 def opened(folder: Path, stamp: dict[str, str] = STAMP) -> Store:
-    return open_store(folder, 'name = "x"\n', {"cpu": "a"}, stamp)
+    with open_store(folder, 'name = "x"\n', {"cpu": "a"}, stamp) as store:
+        return store
 
 
 def row(key: str, status: str = "ok", **fields: object) -> dict[str, object]:
@@ -107,3 +108,25 @@ def test_a_broken_line_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("{not json}\n")
     with pytest.raises(RunError, match="line 1 is not a row"):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize("line", ['{"key": "x"}', '{"schema": 1}', "[1]", '{"schema": 2}'])
+def test_what_is_not_a_row_of_this_schema_is_bad_input(tmp_path: Path, line: str) -> None:
+    (tmp_path / "rows.jsonl").write_text(line + "\n")
+    with pytest.raises(RunError, match="line 1 is not a row"):
+        opened(tmp_path)
+
+
+def test_a_run_that_is_being_written_to_is_refused_to_another(tmp_path: Path) -> None:
+    with open_store(tmp_path, "", {}, STAMP), pytest.raises(SpecError, match="another run is writing"):
+        opened(tmp_path)
+    assert opened(tmp_path).rows == {}
+
+
+def test_rows_that_no_longer_hold_are_forgotten(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    for key in "abc":
+        store.append(row(key))
+    store.forget({"b"})
+    store.append(row("b"))
+    assert list(opened(tmp_path).rows) == ["a", "c", "b"]

@@ -61,14 +61,14 @@ def test_what_cannot_fit_is_skipped_with_both_figures() -> None:
 
 def test_a_map_too_small_for_a_block_is_unsupported_and_says_why() -> None:
     suite = read_suite({"grid": [{"blocks": "ldv1", "sizes": "8x8", "channels": "16"}]}, "x")
-    plan = make_plan(suite, "cpu", [], None)
-    assert [(v.status, v.reason) for v in plan.settled] == [
+    plan = make_plan(suite, "cpu", {}, None)
+    assert [(v.status, v.reason) for v in plan.unmeasured] == [
         ("unsupported", "ldv1 with 3 stages needs a map of at least 15x15, not 8x8")
     ]
 
 
 def test_groups_hold_the_cases_that_differ_only_in_the_entry_with_their_reference() -> None:
-    plan = make_plan(read_suite(SMALL, "x"), "cpu", [], None)
+    plan = make_plan(read_suite(SMALL, "x"), "cpu", {}, None)
     assert len(plan.groups) == 4
     for group in plan.groups:
         assert [member.case.entry for member in group.members] == ["nl", "snl"]
@@ -77,24 +77,48 @@ def test_groups_hold_the_cases_that_differ_only_in_the_entry_with_their_referenc
 
 def test_a_reference_outside_of_the_cases_is_measured_beside_them() -> None:
     suite = read_suite({"reference": "gc:ratio=4", **SMALL}, "x")
-    for group in make_plan(suite, "cpu", [], None).groups:
+    for group in make_plan(suite, "cpu", {}, None).groups:
         assert group.reference.case.label == "gc:ratio=4"
         assert group.reference.case.group == group.members[0].case.group
 
 
 def test_what_is_done_is_not_planned_again() -> None:
     suite = read_suite(SMALL, "x")
-    done = [case.key for case in suite.cases("cpu")][:3]
+    done = {case.key: {"status": "ok"} for case in list(suite.cases("cpu"))[:3]}
     plan = make_plan(suite, "cpu", done, None)
-    assert (plan.done, plan.to_measure) == (3, 5)
+    assert (plan.to_measure, plan.unmeasured, plan.outdated) == (5, (), frozenset())
+
+
+def test_a_skipped_case_is_judged_again_and_measured_once_it_fits() -> None:
+    suite = read_suite({"grid": [{"blocks": "snl", "sizes": "16x16", "channels": "64"}]}, "x")
+    (case,) = suite.cases("cpu")
+    done = {case.key: {"status": "skipped"}}
+    still = make_plan(suite, "cpu", done, 100)
+    assert (still.to_measure, still.unmeasured, still.outdated) == (0, (), frozenset())
+    now = make_plan(suite, "cpu", done, 10**9)
+    assert (now.to_measure, now.outdated) == (1, {case.key})
+
+
+def test_a_reference_that_is_skipped_is_missed_aloud() -> None:
+    suite = read_suite({**SMALL, "skip": [{"reason": "slow", "blocks": "nl"}]}, "x")
+    for group in make_plan(suite, "cpu", {}, None).groups:
+        assert group.reference is None
+        assert group.note == "no ratios: nl is skipped: slow"
+
+
+def test_other_blocks_make_one_grid_with_the_reference_of_the_suite() -> None:
+    suite = load_suite("default").override({"blocks": "nl,gc"}, None)
+    cases = suite.cases("cpu")
+    assert set(cases.values()) == {"nl"}
+    assert {(case.height, case.channels) for case in cases} == {(s, c) for s in (32, 64, 97) for c in (256, 512, 2048)}
 
 
 def test_a_group_that_does_not_fit_the_device_together_is_timed_in_parts_each_with_the_reference() -> None:
     suite = read_suite({"grid": [{"blocks": "snl,nl,gc,se,cgnl", "sizes": "16x16", "channels": "64"}]}, "x")
-    (whole,) = make_plan(suite, "cpu", [], 10**9).groups
+    (whole,) = make_plan(suite, "cpu", {}, 10**9).groups
     resident = max(member.figures.resident_bytes for member in whole.members)
     peak = max(member.figures.traced_peak_bytes for member in whole.members)
-    parts = make_plan(suite, "cpu", [], peak + 4 * resident).groups
+    parts = make_plan(suite, "cpu", {}, peak + 4 * resident).groups
     assert len(parts) > 1
     assert [m.case for part in parts for m in part.members] == [m.case for m in whole.members]
     assert {part.reference.case.label for part in parts} == {"nl"}
@@ -102,7 +126,7 @@ def test_a_group_that_does_not_fit_the_device_together_is_timed_in_parts_each_wi
 
 def test_a_case_that_fits_alone_but_not_beside_the_reference_goes_without() -> None:
     suite = read_suite({"grid": [{"blocks": "snl", "sizes": "16x16", "channels": "64"}]}, "x")
-    (whole,) = make_plan(suite, "cpu", [], 10**9).groups
+    (whole,) = make_plan(suite, "cpu", {}, 10**9).groups
     needed = whole.reference.figures.resident_bytes + whole.reference.figures.traced_peak_bytes
-    (alone,) = make_plan(suite, "cpu", [], needed).groups
+    (alone,) = make_plan(suite, "cpu", {}, needed).groups
     assert alone.reference is None

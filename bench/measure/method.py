@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from modules.options import SpecError, nearest
+
+_LEAST = {"min_rounds": 6, "max_rounds": 6, "settle_rounds": 2, "resamples": 100}
 
 
 @dataclass(frozen=True)
@@ -57,15 +60,20 @@ def make_method(settings: Mapping[str, object]) -> Method:
     Raises:
         SpecError: a setting does not exist or has a value of the wrong type or range.
     """
-    kinds: dict[str, type[int] | type[float]] = {
-        name: type(value) for name, value in dataclasses.asdict(Method()).items()
-    }
+    whole = {name: isinstance(value, int) for name, value in dataclasses.asdict(Method()).items()}
     values: dict[str, float | int] = {}
     for name, value in settings.items():
-        if name not in kinds:
-            raise SpecError(f"unknown method setting '{name}'{nearest(name, kinds)}")
-        least = 6 if name == "min_rounds" else 0
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < least:
-            raise SpecError(f"method setting '{name}' must be a number of at least {least}, not {value!r}")
-        values[name] = kinds[name](value)
+        if name not in whole:
+            raise SpecError(f"unknown method setting '{name}'{nearest(name, whole)}")
+        least = _LEAST.get(name, 0)
+        kind = "whole number" if whole[name] else "number"
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not math.isfinite(value)
+            or value < least
+            or (whole[name] and int(value) != value)
+        ):
+            raise SpecError(f"method setting '{name}' must be a {kind} of at least {least}, not {value!r}")
+        values[name] = int(value) if whole[name] else float(value)
     return dataclasses.replace(Method(), **values)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ class Member:
         samples: (round, ms a call), in time order.
         repeats: calls inside one sample.
         primed: whether an untimed call precedes each sample.
+        twin_of: the member whose copy it is, warmed before it; it is sampled in just the same way.
         stop_reason: why its sampling ended.
         failure: the exception that ended it, if one did.
     """
@@ -36,6 +38,7 @@ class Member:
     samples: list[tuple[int, float]] = field(default_factory=list)
     repeats: int = 1
     primed: bool = False
+    twin_of: Member | None = None
     stop_reason: str | None = None
     failure: Exception | None = None
 
@@ -86,7 +89,13 @@ class Sampler:
     on_round: Callable[[int, int], None] = lambda number, members: None
     busy_seconds: float = 0.0
 
-    def run(self, members: Sequence[Member], seed: int, prepare: Callable[[Member], None] | None = None) -> None:
+    def run(
+        self,
+        members: Sequence[Member],
+        seed: int,
+        prepare: Callable[[Member], None] | None = None,
+        settle: bool = False,
+    ) -> None:
         """Warm every member up, let `prepare` look at it, then sample all of them in rounds.
 
         A member whose call raises is left out from then on and keeps the exception as its `failure`.
@@ -95,12 +104,16 @@ class Sampler:
             members: in any order; the order within rounds is drawn from the seed.
             seed: of this group's rounds, beside the method's own.
             prepare: an untimed pass over each warm member, such as its memory peak.
+            settle: call every member once more after all of these passes, because they emptied the allocator.
         """
         with _no_collection():
             for member in members:
                 self._guard(member, self._warm_up)
                 if prepare is not None:
                     self._guard(member, prepare)
+            if settle:
+                for member in members:
+                    self._guard(member, lambda m: self._time(m, 1))
             self._rounds([member for member in members if member.failure is None], seed)
 
     def _warm_up(self, member: Member) -> None:
@@ -118,8 +131,10 @@ class Sampler:
             if (steady and long_enough) or (spent >= self.method.warm_seconds and len(times) > 1):
                 break
         typical = max(median_interval(times[-_WARM_WINDOW:]).median, 1e-6)
-        member.repeats = max(1, round(self.method.sample_ms / typical))
+        member.repeats = max(1, math.ceil(self.method.sample_ms / typical))
         member.primed = typical < self.method.prime_ms
+        if member.twin_of is not None:
+            member.repeats, member.primed = member.twin_of.repeats, member.twin_of.primed
 
     def _rounds(self, members: list[Member], seed: int) -> None:
         order = random.Random(f"{self.method.seed}/{seed}")
@@ -163,7 +178,7 @@ class Sampler:
         self.busy_seconds += self.clock.now() - start
         return milliseconds
 
-    def _guard(self, member: Member, act: Callable[[Member], None]) -> None:
+    def _guard(self, member: Member, act: Callable[[Member], object]) -> None:
         if member.failure is not None:
             return
         try:

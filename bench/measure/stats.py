@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -35,13 +37,22 @@ def median_interval(samples: Sequence[float]) -> Interval:
     """
     ordered = np.sort(np.asarray(samples, dtype=float))
     n = len(ordered)
+    rank = _rank(n)
+    if rank == 0:
+        return Interval(float(np.median(ordered)), None, None)
+    return Interval(float(np.median(ordered)), float(ordered[rank - 1]), float(ordered[n - rank]))
+
+
+@functools.cache
+def _rank(n: int) -> int:
+    """From how many samples at either end the interval keeps away; 0 where even the outermost do not bound it."""
+    if n > 500:
+        return int(n / 2 - NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * math.sqrt(n) / 2)
     rank, tail = 0, 0.5**n
     while tail <= (1 - CONFIDENCE) / 2:
         rank += 1
         tail += math.comb(n, rank) * 0.5**n
-    if rank == 0:
-        return Interval(float(np.median(ordered)), None, None)
-    return Interval(float(np.median(ordered)), float(ordered[rank - 1]), float(ordered[n - rank]))
+    return rank
 
 
 def paired_ratio(ours: Sequence[float], reference: Sequence[float], resamples: int, seed: int) -> Interval:

@@ -39,6 +39,7 @@ OURS = {
     "tables": ("efficiency", "latency", "memory"),
     "plots": ("time-", "memory-", "cuda-memory-", "macs-", "tradeoff-", "jpu-"),
 }
+_SETTINGS = "method_settings."
 SUFFIXES = (".md", ".csv", ".tex", ".svg", ".png")
 
 
@@ -74,7 +75,7 @@ def text(run: Path, frame: pd.DataFrame, machine: Machine, plots: list[Plot]) ->
     if len(frame):
         split = parts(frame)
         blocks += [*_mixed(split), *_disagreements(frame)]
-        blocks += ["## Machine and versions", *_facts(machine, frame), "## Method", *_method(run, frame)]
+        blocks += ["## Machine and versions", *_facts(machine, frame), "## Method", *_method(run, frame, machine)]
         blocks += ["## How to read the tables", READING.rstrip(), "## Plots"]
         for plot in plots:
             path = plot.svg.relative_to(run).as_posix()
@@ -135,12 +136,17 @@ def _facts(machine: Machine, frame: pd.DataFrame) -> list[str]:
 
 
 def _of_method(name: str) -> bool:
-    return name == "method" or name.startswith("method.")
+    return name == "method" or name.startswith(_SETTINGS)
 
 
-def _method(run: Path, frame: pd.DataFrame) -> list[str]:
+def _method(run: Path, frame: pd.DataFrame, machine: Machine) -> list[str]:
     hashes = ", ".join(f"`{name}`" for name in dict.fromkeys(frame["method"]) if name) or "not recorded"
     words = [f"Method: {hashes}."]
+    settings = ", ".join(
+        f"{name.removeprefix(_SETTINGS)} {value}" for name, value in machine.facts.items() if name.startswith(_SETTINGS)
+    )
+    if settings:
+        words.append(f"Settings: {settings}.")
     rounds = frame.loc[frame["status"] == "ok", "rounds"].dropna()
     if len(rounds):
         words.append(f"Rounds a case: median {rounds.median():.0f}, from {rounds.min()} to {rounds.max()}.")

@@ -18,10 +18,12 @@ def estimate(cases: Iterable[Case]) -> Iterator[dict[str, object]]:
             "batch": case.batch,
             "dtype": case.dtype,
             "mode": case.mode,
+            "impl": case.impl,
+            "memory_format": case.memory_format,
         }
         try:
             figures = trace_figures(case)
-        except ValueError as error:
+        except Exception as error:  # a block that cannot be traced is a row with a reason
             yield row | {"reason": " ".join(str(error).split())}
             continue
         yield row | figures.row() | {"resident_bytes": figures.resident_bytes, "reason": None}

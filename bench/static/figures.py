@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from bench.case import Case
 from bench.static.flops import DispatchCount, count_with_fvcore, uncounted
 from bench.static.memory import LiveStorage
 from bench.static.trace import Trace
-from bench.static.traffic import Traffic, size_of
+from bench.static.traffic import Traffic
 from bench.workload import Workload, build
 
 
@@ -25,7 +27,7 @@ class StaticFigures:
         macs_uncounted: operators with weight that a counter passed over.
         traced_peak_bytes: peak of live storage above weights and inputs (and the gradient that comes in).
         traffic_bytes: inputs and outputs of every operator, backward included in `train` mode.
-        compulsory_bytes: inputs, weights and outputs once; in `train` mode their gradients too.
+        compulsory_bytes: inputs and weights that are read, and outputs, once; in `train` mode their gradients too.
         resident_bytes: weights, buffers and inputs.
     """
 
@@ -55,17 +57,15 @@ def trace_figures(case: Case) -> StaticFigures:
         ValueError: it cannot take maps of this size.
     """
     work = build(case, "meta")
-    live, traffic, count = LiveStorage(), Traffic(), DispatchCount()
-    live.ignore([*work.module.parameters(), *work.module.buffers(), *work.inputs])
-    with Trace(live, traffic, count):
-        outputs = work.forward()
-    essential = size_of((*work.inputs, *work.module.parameters(), *outputs))
+    live, traffic, count, outputs = _trace_forward(work)
+    sources, results = [*work.inputs, *work.module.parameters()], list(outputs)
     if case.mode == "train":
         work.receive(outputs)
         live.ignore(work.incoming)
         with Trace(live, traffic):
             gradients = work.backward(outputs)
-        essential += size_of(g for g in gradients if g is not None) + size_of(work.incoming)
+        sources += work.incoming
+        results += [gradient for gradient in gradients if gradient is not None]
     return StaticFigures(
         params=sum(parameter.numel() for parameter in work.parameters),
         macs=count.macs,
@@ -75,9 +75,22 @@ def trace_figures(case: Case) -> StaticFigures:
         macs_uncounted=uncounted(count.passed_over),
         traced_peak_bytes=live.peak_bytes,
         traffic_bytes=traffic.bytes,
-        compulsory_bytes=essential,
+        compulsory_bytes=traffic.compulsory(sources, results),
         resident_bytes=work.resident_bytes,
     )
+
+
+def _trace_forward(work: Workload) -> tuple[LiveStorage, Traffic, DispatchCount, tuple[Tensor, ...]]:
+    """Trace the forward pass. A module that prepares something outside of meta at its first call, such as a draw of
+    positions, is traced at its second."""
+    for _ in range(2):
+        live, traffic, count = LiveStorage(), Traffic(), DispatchCount()
+        live.ignore([*work.module.parameters(), *work.module.buffers(), *work.inputs])
+        with Trace(live, traffic, count) as trace:
+            outputs = work.forward()
+        if not trace.strayed:
+            break
+    return live, traffic, count, outputs
 
 
 def with_fvcore(figures: StaticFigures, work: Workload) -> StaticFigures:

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import flop_registry
 
 from bench.static.operators import Operator, moves_no_data
-from bench.static.trace import tensors_in
 
 _MAC_OPERATORS = frozenset({"conv", "linear", "addmm", "matmul", "mm", "bmm", "baddbmm", "einsum", "attention"})
 _CREATION = frozenset(
@@ -79,7 +78,7 @@ class DispatchCount:
             self.by_operator[packet.__name__] += flops // 2
         elif packet in _VECTOR_PRODUCTS:
             self.by_operator[packet.__name__] += args[_VECTOR_PRODUCTS[packet]].numel()
-        elif _has_weight(operator) and any(tensor.numel() > 1 for tensor in tensors_in(outputs)):
+        elif _has_weight(operator):
             self.passed_over[plain_name(operator._schema.name)] += 1
 
 
@@ -101,8 +100,8 @@ class FvcoreCount:
 def count_with_fvcore(module: nn.Module, inputs: tuple[Tensor, ...]) -> FvcoreCount:
     """Count one forward call by fvcore, which runs it: its tracer does not work on meta tensors.
 
-    fvcore 0.1.5 passes over `scaled_dot_product_attention` and miscounts matrix products that broadcast; both are
-    given a handle here.
+    fvcore 0.1.5 passes over `scaled_dot_product_attention`, miscounts matrix products that broadcast, and rounds
+    einsum to four digits; they are given handles here.
     """
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # fvcore is built on torch.jit, which newer PyTorch calls deprecated
@@ -162,4 +161,18 @@ def _attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     return Counter({"attention": pairs * (query[-1] + value[-1])})
 
 
-_HANDLES = {"aten::matmul": _matmul, "aten::scaled_dot_product_attention": _attention}
+def _einsum(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """One multiply-add for each combination of the indices of two operands; nothing is multiplied with fewer."""
+    shapes = [value.type().sizes() for value in inputs[1].node().inputs()]
+    terms = inputs[0].toIValue().replace(" ", "").partition("->")[0].split(",")
+    if "." in "".join(terms) or len(terms) != 2:
+        from fvcore.nn.jit_handles import einsum_flop_jit
+
+        return Counter({"einsum": 0 if len(terms) == 1 else round(einsum_flop_jit(inputs, outputs))})
+    extents = {
+        index: size for term, shape in zip(terms, shapes, strict=True) for index, size in zip(term, shape, strict=True)
+    }
+    return Counter({"einsum": math.prod(extents.values())})
+
+
+_HANDLES = {"aten::matmul": _matmul, "aten::einsum": _einsum, "aten::scaled_dot_product_attention": _attention}

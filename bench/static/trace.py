@@ -23,11 +23,15 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Shows every operator that runs inside the `with` block to its observers.
 
     Composite operators are taken apart as autograd would, so observers see the primitive ones only.
+
+    Attributes:
+        strayed: whether an operator gave a tensor that is not on meta.
     """
 
     def __init__(self, *observers: Observer) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._observers = observers
+        self.strayed = False
 
     def __torch_dispatch__(
         self, func: Operator, types: object, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -37,6 +41,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             with self:
                 return func.decompose(*args, **kwargs)
         outputs = infer(func, tuple(args), kwargs)
+        self.strayed = self.strayed or any(tensor.device.type != "meta" for tensor in tensors_in(outputs))
         for observer in self._observers:
             observer.see(func, args, kwargs, outputs)
         return outputs

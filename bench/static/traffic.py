@@ -20,12 +20,25 @@ class Traffic:
 
     def __init__(self) -> None:
         self.bytes = 0
+        self._touched: set[int] = set()
 
     def see(self, operator: Operator, args: Sequence[Any], kwargs: dict[str, Any], outputs: Any) -> None:
         if moves_no_data(operator):
             return
         read = (*tensors_in(args), *tensors_in(list(kwargs.values())))
         self.bytes += size_of((*read, *tensors_in(outputs)))
+        self._touched.update(id(tensor.untyped_storage()) for tensor in read)
+
+    def compulsory(self, sources: Sequence[Tensor], results: Sequence[Tensor]) -> int:
+        """Bytes that no implementation can avoid: sources that some operator read, and results of their own storage.
+
+        Args:
+            sources: tensors that were there before, kept alive by the caller since.
+            results: what the call returned.
+        """
+        given = {id(tensor.untyped_storage()) for tensor in sources}
+        read = [tensor for tensor in sources if id(tensor.untyped_storage()) in self._touched]
+        return size_of(read) + size_of(tensor for tensor in results if id(tensor.untyped_storage()) not in given)
 
 
 def size_of(tensors: Iterable[Tensor]) -> int:

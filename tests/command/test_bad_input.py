@@ -34,6 +34,8 @@ AXES = [
     (["--blocks", "cgnl", "--channels", "100"], "cannot build 'cgnl': "),
     (["--blocks", "gc", "--channels", "100"], "cannot build 'gc': "),
     (["--blocks", "jpu", "--channels", "30"], "cannot build 'jpu': "),
+    (["--blocks", "nl:inner=100000000000000000000"], "cannot build 'nl:inner=100000000000000000000': "),
+    (["--channels", "99999999999999999999"], "is not a positive integer up to 1048576"),
     (["--blocks", "dilated", "--channels", "100"], "cannot build 'dilated': "),
     (["--suite", "quik"], "unknown suite 'quik'; did you mean 'quick'?"),
     (["--suite", "nowhere.toml"], "cannot read suite 'nowhere.toml'"),
@@ -70,6 +72,8 @@ def test_a_wrong_axis_is_refused(
         (["--reference", "ln"], "unknown block 'ln'; did you mean 'nl'?"),
         (["--seconds", "-1"], "method setting 'seconds' must be a number of at least 0"),
         (["--seed", "x"], "'--seed'"),
+        (["--seconds", "nan"], "method setting 'seconds' must be a number of at least 0, not nan"),
+        (["--reference", "cgnl:groups=7"], "cannot build 'cgnl:groups=7': "),
     ],
 )
 def test_a_wrong_setting_of_a_sweep_is_refused(
@@ -96,6 +100,7 @@ SUITES = {
     "[[grid]]\nblocks = 'nl'\n[[skip]]\ngmacs_above = 1": "skip 1 gives no reason",
     "[[grid]]\nblocks = 'nl'\n[[skip]]\nreason = 'x'": "would skip everything",
     "[[grid]]\nblocks = 'nl'\n[[skip]]\nreason = 'x'\ngmacs_above = 'y'": "gmacs_above must be a number",
+    "[[grid]]\nblocks = 'nl'\n[[skip]]\nreason = 'x'\nblocks = 'nll, snl'": "skip 1: unknown blocks 'nll'",
 }
 
 
@@ -135,6 +140,27 @@ def test_a_broken_plugin_is_refused(command: Command, tmp_path: Path, content: s
     path = tmp_path / "broken.py"
     path.write_text(content)
     refused(command("list", "--plugin", path), PLUGINS[content])
+
+
+def test_what_a_plugin_exits_with_is_not_the_exit_code(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "exits.py").write_text("raise SystemExit(0)")
+    refused(command("list", "--plugin", tmp_path / "exits.py"), "SystemExit")
+
+
+def test_a_run_folder_that_cannot_take_a_report_is_refused(command: Command, mini: Path) -> None:
+    run = mini.parent / "run"
+    assert command("sweep", "--suite", mini, "--out", run, "--device", "cpu", "--blocks", "snl")[0] == 0
+    (run / "report.md").unlink()
+    (run / "report.md").mkdir()
+    refused(command("report", run), "report.md'")
+
+
+def test_a_fault_of_the_program_is_one_line_and_exit_code_3(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.catalogue.list_all", lambda: 1 / 0)
+    code, _, err = command("list")
+    assert code == 3
+    assert err.startswith("error: a fault in contextbench: ZeroDivisionError")
+    assert err.count("\n") == 1
 
 
 def test_an_output_that_cannot_be_written_is_refused(command: Command, mini: Path) -> None:

@@ -98,6 +98,30 @@ def test_a_row_says_how_to_measure_it_again(swept: Path, command: Command, tmp_p
     assert (again["key"], again["reference"]) == (row["key"], "nl")
 
 
+def test_a_backbone_row_is_measured_again_beside_its_own_reference(command: Command, tmp_path: Path) -> None:
+    suite = tmp_path / "two.toml"
+    suite.write_text(
+        "[method]\nseconds = 0.02\n[[grid]]\nblocks = 'snl'\nsizes = '8x8'\nchannels = '32'\n"
+        "[[grid]]\nblocks = 'resnet'\nreference = 'dilated'\nsizes = '4x4'\nchannels = '32'\n"
+    )
+    assert command("sweep", "--suite", suite, "--out", tmp_path / "run", "--device", "cpu")[0] == 0
+    row = rows_of(tmp_path / "run")[-1]
+    words = shlex.split(str(row["repro"]))
+    words[words.index("--out") + 1] = str(tmp_path / "again")
+    assert command(*words[2:])[0] == 0
+    (again,) = rows_of(tmp_path / "again")
+    assert (again["key"], again["reference"]) == (row["key"], row["reference"]) == (row["key"], "dilated")
+
+
+def test_another_request_of_the_same_suite_has_its_own_folder(
+    command: Command, mini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mini.parent)
+    for blocks in (["--blocks", "snl"], ["--blocks", "identity"], ["--blocks", "snl"]):
+        assert command("sweep", "--suite", mini, "--device", "cpu", "--reference", "none", *blocks)[0] == 0
+    assert len(list((mini.parent / "results").iterdir())) == 2
+
+
 def test_axes_of_the_command_line_replace_those_of_the_suite(command: Command, mini: Path) -> None:
     run = mini.parent / "other"
     arguments = ("--blocks", "gc:ratio=4,pooling=avg", "--sizes", "8x10", "--channels", "16", "--mode", "train")

@@ -97,6 +97,21 @@ def test_sampling_stops_at_the_round_limit() -> None:
     assert (member.stop_reason, len(member.samples)) == ("rounds", 17)
 
 
+def test_a_twin_is_sampled_as_its_reference_is() -> None:
+    reference, twin = Member("nl", constant("nl", 0.3)), Member("twin", constant("twin", 0.9))
+    twin.twin_of = reference
+    sample(Method(prime_ms=0.5), reference, twin)
+    assert (twin.repeats, twin.primed) == (reference.repeats, reference.primed) == (4, True)
+
+
+def test_members_are_called_once_more_after_passes_that_emptied_the_allocator() -> None:
+    log: list[str] = []
+    sampler = Sampler(FakeClock(), Method(max_rounds=6))
+    members = [Member(n, lambda n=n: log.append(n) or (n, 200.0)) for n in "ab"]
+    sampler.run(members, 1, prepare=lambda member: log.append(f"look at {member.name}"), settle=True)
+    assert log[log.index("look at b") + 1 :][:2] == ["a", "b"]
+
+
 def test_a_failing_member_keeps_its_failure_and_the_others_go_on() -> None:
     calls = iter(range(10))
 
@@ -150,7 +165,13 @@ def test_timing_row_holds_the_spread() -> None:
     assert row["ratio"] is None
 
 
-@pytest.mark.parametrize("settings", [{"secnds": 1}, {"seconds": "long"}, {"min_rounds": 3}, {"target": -1}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"secnds": 1}, {"seconds": "long"}, {"min_rounds": 3}, {"target": -1}, {"seconds": float("nan")}),
+        *({"min_rounds": float("inf")}, {"seed": 1.7}, {"resamples": 0}, {"max_rounds": True}),
+    ],
+)
 def test_bad_method_settings_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(SpecError):
         make_method(settings)

@@ -18,6 +18,13 @@ def test_median_interval_uses_the_tabulated_ranks(n: int, rank: int) -> None:
     assert (interval.low, interval.high) == (rank, n + 1 - rank)
 
 
+@pytest.mark.parametrize("n", [400, 501, 2000, 5000])
+def test_long_series_keep_the_coverage_and_little_more(n: int) -> None:
+    rank = int(median_interval(np.arange(1, n + 1, dtype=float)).low)
+    outside = [2 * sum(math.comb(n, k) for k in range(r)) / 2**n for r in (rank, rank + 2)]
+    assert outside[0] <= 0.05 < outside[1]
+
+
 @pytest.mark.parametrize("n", range(1, 6))
 def test_fewer_than_six_samples_bound_no_median(n: int) -> None:
     interval = median_interval([1.0] * n)

@@ -135,7 +135,7 @@ def measured_attention(golden: Golden) -> Built:
         config["in_channels"],
         inner=config["key_channels"],
         value_inner=config["value_channels"],
-        sizes=tuple(config["psp_size"]) if pooled else None,
+        sizes=tuple(config["psp_size"]) if pooled else (1,),
         sampling="pyramid_average" if pooled else "none",
         share="query_key",
         norm=True,

@@ -90,7 +90,7 @@ FORMS: dict[str, Callable[[int, int, int], int]] = {
     "apnb:share=none": lambda h, w, c: 4 * h * w * c * (c // 2) + 2 * h * w * S * (c // 2),
     "apnb:share=query_key,norm=true": lambda h, w, c: 4 * h * w * c * (c // 2) + 2 * h * w * S * (c // 2),
     "apnb:sizes=1+2+3+6": lambda h, w, c: 3 * h * w * c * (c // 2) + 2 * h * w * 50 * (c // 2),
-    "apnb:sampling=max": lambda h, w, c: 3 * h * w * c * (c // 2) + 2 * h * w * 225 * (c // 2),
+    "apnb:sampling=max,sizes=15": lambda h, w, c: 3 * h * w * c * (c // 2) + 2 * h * w * 225 * (c // 2),
     "apnb:sampling=pyramid_random": lambda h, w, c: 3 * h * w * c * (c // 2) + 2 * h * w * S * (c // 2),
     "apnb:sampling=none,share=none": lambda h, w, c: nl(h * w, c),
     "fnb": lambda h, w, c: 3 * h * w * c * (c // 2) + 2 * (h * w) ** 2 * (c // 2),

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from bench.axes import parse_blocks
 from bench.case import Case, make_case
 from bench.static import trace_figures
 from bench.static.memory import LiveStorage
@@ -108,7 +109,26 @@ def test_training_needs_more_than_forward(block: str) -> None:
 
 def test_identity_costs_nothing() -> None:
     figures = trace_figures(make_case("identity", {}, 24, 24, 64))
-    assert (figures.params, figures.macs, figures.traced_peak_bytes, figures.traffic_bytes) == (0, 0, 0, 0)
+    assert (figures.params, figures.macs, figures.traced_peak_bytes) == (0, 0, 0)
+    assert (figures.traffic_bytes, figures.compulsory_bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("mode", ["forward", "train"])
+@pytest.mark.parametrize("block", registry.names())
+def test_no_implementation_moves_less_than_what_is_compulsory(block: str, mode: str) -> None:
+    figures = trace_figures(make_case(block, {}, 16, 20, 64, batch=2, mode=mode))
+    assert figures.compulsory_bytes <= figures.traffic_bytes
+
+
+def test_an_input_that_is_not_read_is_not_compulsory() -> None:
+    assert trace_figures(make_case("bilinear", {}, 8, 8, 64)).compulsory_bytes == 4 * (64 * 2 * 2 + 64 * 8 * 8)
+
+
+@pytest.mark.parametrize("sampling", ["pyramid_random", "random,sizes=3"])
+def test_what_is_drawn_at_the_first_call_is_in_no_figure(sampling: str) -> None:
+    ((name, options),) = parse_blocks(f"apnb:sampling={sampling}")
+    first, second = (trace_figures(make_case(name, options, 19, 23, 32)) for _ in range(2))
+    assert first == second
 
 
 def test_traffic_counts_what_operators_read_and_write() -> None:
