@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,10 +35,9 @@ class Watcher(Protocol):
 
 @dataclass
 class Summary:
-    """How a sweep went: rows by status, seconds in all, and seconds in warm-up or timed calls."""
+    """How a sweep went: rows by status, and seconds in warm-up or timed calls."""
 
     statuses: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0.0
     busy_seconds: float = 0.0
 
 
@@ -93,11 +91,8 @@ class Runner:
     summary: Summary = field(default_factory=Summary)
 
     def run(self, plan: Plan) -> Summary:
-        """Write the rows of cases that are not measured, then measure group by group."""
-        start = time.perf_counter()
+        """Measure group by group, then write the rows of cases that are not measured: rows keep the suite's order."""
         self.store.forget(plan.outdated)
-        for verdict in plan.unmeasured:
-            self._write(verdict, {"status": verdict.status, "reason": verdict.reason}, _now(), None)
         done = 0
         for group in plan.groups:
             self.watcher.group(_title(group), group.note, done, plan.to_measure)
@@ -105,7 +100,8 @@ class Runner:
             for verdict in crowded_out:
                 self._measure(PlannedGroup((verdict,), None))
             done += len(group.members)
-        self.summary.seconds += time.perf_counter() - start
+        for verdict in plan.unmeasured:
+            self._write(verdict, {"status": verdict.status, "reason": verdict.reason}, _now(), None)
         return self.summary
 
     def _measure(self, group: PlannedGroup) -> list[Verdict]:

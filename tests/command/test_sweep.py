@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.progress import Watch
 from bench.row import FIELDS
+from bench.session import Outcome, Request
 from modules import registry
 
 Command = Callable[..., tuple[int, str, str]]
@@ -178,3 +180,35 @@ def test_a_killed_sweep_loses_and_doubles_nothing(mini: Path, rows_before_the_ki
     assert file.read_bytes().startswith(survived)
     keys = [row["key"] for row in rows_of(run)]
     assert len(keys) == len(set(keys)) == 12
+
+
+def test_without_a_command_the_default_suite_is_swept(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def run_sweep(request: Request, console: object) -> Outcome:
+        asked.append(request)
+        return Outcome(Path("nowhere"), "done", failed=True, interrupted=False)
+
+    monkeypatch.setattr("bench.session.run_sweep", run_sweep)
+    monkeypatch.setattr("bench.report.write", lambda run: [])
+    monkeypatch.setattr("bench.report.show_run", lambda run, format: "a table")
+    code, out, _ = command()
+    assert (code, out) == (3, "a table\ndone\n")
+    assert (asked[0].suite, asked[0].device, set(asked[0].axes.values())) == ("default", "auto", {None})
+
+
+def test_an_interrupted_sweep_keeps_its_rows_and_says_how_to_go_on(
+    command: Command, mini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+
+    def interrupt(watch: Watch, row: object) -> None:
+        seen.append(row)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Watch, "row", interrupt)
+    code, out, _ = command("sweep", "--suite", mini, "--device", "cpu", "--out", mini.parent / "run")
+    assert code == 130
+    assert len(rows_of(mini.parent / "run")) == 5
+    assert "the same command with the same --out measures what is missing" in out
