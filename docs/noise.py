@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,6 +81,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--suite", default="quick")
     parser.add_argument("--out", type=Path, help="also write the figures of every repeat to this file, as JSON lines")
+    parser.add_argument("--neighbour", action="store_true", help="let another process compute in bursts meanwhile")
+    parser.add_argument("--burst", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--read", type=Path, help="measure nothing: print the tables of such a file")
     parser.add_argument("--time-pair", help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
@@ -86,21 +90,46 @@ def main() -> None:
     if given.time_pair:
         print(time_pair(given.time_pair, given.seconds))
         return
+    if given.burst:
+        burst()
     if given.read:
         report([json.loads(line) for line in given.read.read_text().splitlines()])
         return
+    neighbour = subprocess.Popen([sys.executable, __file__, "--burst"]) if given.neighbour else None
+    try:
+        report(measure(given.repeats, given.suite, given.out))
+    finally:
+        if neighbour is not None:
+            neighbour.kill()
+
+
+def measure(count: int, suite: str, out: Path | None) -> list[dict[str, dict[str, float]]]:
+    """The figures of every repeat, by group; also written to `out`, a line a repeat."""
     repeats: list[dict[str, dict[str, float]]] = []
-    for number in range(given.repeats):
+    for number in range(count):
         with tempfile.TemporaryDirectory() as folder:
-            groups = sweep(Path(folder) / "run", given.suite)
+            groups = sweep(Path(folder) / "run", suite)
         for place, figures in groups.items():
             figures["sequential"] = sequential(place, figures["seconds"])
         repeats.append(groups)
         print(f"repeat {number + 1}: {json.dumps(groups)}", file=sys.stderr, flush=True)
-        if given.out:
-            with open(given.out, "a") as file:
+        if out is not None:
+            with open(out, "a") as file:
                 file.write(json.dumps(groups) + "\n")
-    report(repeats)
+    return repeats
+
+
+def burst() -> None:
+    """Keep one core busy for a second or so, leave it alone for as long, and so on until killed."""
+    import torch
+
+    torch.set_num_threads(1)
+    draw, matrix = random.Random(0), torch.randn(1024, 1024)
+    while True:
+        end = time.monotonic() + draw.uniform(0.2, 2.0)
+        while time.monotonic() < end:
+            matrix @ matrix
+        time.sleep(draw.uniform(0.2, 2.0))
 
 
 def report(repeats: list[dict[str, dict[str, float]]]) -> None:
