@@ -41,7 +41,8 @@ def test_its_commands_name_what_exists(command: str) -> None:
         assert parse_blocks(given["--blocks"])
 
 
-def test_the_noise_tables_are_those_of_the_recorded_repeats() -> None:
-    words = [sys.executable, ROOT / "docs" / "noise.py", "--read", ROOT / "results" / "reference" / "noise-cpu.jsonl"]
+@pytest.mark.parametrize("name", ["noise-cpu.jsonl", "noise-cpu-neighbour.jsonl"])
+def test_the_noise_tables_are_those_of_the_recorded_repeats(name: str) -> None:
+    words = [sys.executable, ROOT / "docs" / "noise.py", "--read", ROOT / "results" / "reference" / name]
     printed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     assert printed.strip() in (ROOT / "docs" / "measurement.md").read_text()
