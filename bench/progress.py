@@ -52,7 +52,7 @@ class Watch:
 
     def round(self, number: int, members: int) -> None:
         if self._bar is not None and self._task is not None:
-            text = f"{self._title}: round {number + 1} of {members} blocks"
+            text = f"{self._title}: round {number + 1}, {members} blocks"
             self._bar.update(self._task, description=text)
 
     def row(self, row: Mapping[str, object]) -> None:
