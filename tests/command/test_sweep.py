@@ -212,3 +212,12 @@ def test_an_interrupted_sweep_keeps_its_rows_and_says_how_to_go_on(
     assert code == 130
     assert len(rows_of(mini.parent / "run")) == 5
     assert "the same command with the same --out measures what is missing" in out
+
+
+def test_a_terminal_without_unicode_and_a_reader_that_leaves_do_no_harm(swept: Path) -> None:
+    report = f"{sys.executable} {ROOT / 'run_bench.py'} report {swept}"
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    plain = subprocess.run(shlex.split(report), env=ascii_only, capture_output=True, check=True)
+    assert b"median of a call, ?" in plain.stdout
+    piped = subprocess.run(["bash", "-c", f"{report} | true"], capture_output=True, check=True)
+    assert b"Error" not in piped.stderr
