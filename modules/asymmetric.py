@@ -167,7 +167,9 @@ class FusionNonLocal(PairwiseRelation):
         mode: the affinity, as of the non-local block.
         inner: D; C/2 where not given.
         scale: multiply the logits of a softmax by one over the root of their width.
-        sub_sample: 2x2 max pooling of phi and g after their convolution.
+        sub_sample: max pooling of stride 2 of phi and g.
+        pool: kernel of that pooling, unpadded.
+        pool_first: pool the low map before phi and g instead of what they return.
         norm: batch norm after Wz, which then has no bias.
         fuse: how the result joins the high map; `project` has no ReLU here.
         low_channels: of the low map; C/2 where not given.
@@ -186,12 +188,14 @@ class FusionNonLocal(PairwiseRelation):
         inner: int | None = None,
         scale: bool = False,
         sub_sample: bool = False,
+        pool: int = 2,
+        pool_first: bool = False,
         norm: bool = False,
         fuse: Fusion = "add",
         low_channels: int | None = None,
     ) -> None:
         low, join = inner_width(channels, low_channels), Fuse(channels, fuse, relu=False)
-        super().__init__(channels, low, mode, inner, scale, sub_sample, norm, join)
+        super().__init__(channels, low, mode, inner, scale, sub_sample, pool, pool_first, norm, join)
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         result: Tensor = self.fuse(self.relate(low, high, low.shape[2:]), high)
@@ -207,7 +211,7 @@ class AsymmetricFusionNonLocal(_Asymmetric):
         inner: D of query and key; C/2 where not given.
         value_inner: width of the value; D where not given.
         sizes: n of each sampled grid; exactly one unless `sampling` is a pyramid.
-        sampling: how anchors come about, see `AnchorSampling`.
+        sampling: how anchors come about, see `AnchorSampling`; `none` attends to all positions of the low map.
         share: one projection and sampling for key and value (paper), or none (code).
         scale: multiply the affinity by 1/sqrt(D).
         norm: batch norm and ReLU after the projections of query and key.
@@ -228,7 +232,7 @@ class AsymmetricFusionNonLocal(_Asymmetric):
         inner: int | None = None,
         value_inner: int | None = None,
         sizes: tuple[int, ...] = (1, 3, 6, 8),
-        sampling: Sampling = "pyramid_average",
+        sampling: Sampling | Literal["none"] = "pyramid_average",
         share: Literal["key_value", "none"] = "key_value",
         scale: bool = True,
         norm: bool = False,

@@ -9,27 +9,25 @@ from torch import Tensor, nn
 
 from modules.attention import inner_width
 from modules.local_distribution import DynamicLocalDistribution, LocalDistribution, strided_depthwise
-from modules.options import SpecError, nearest
+from modules.options import SpecError
 from modules.pyramid import upsample
-from modules.registry import create, describe, names, register
+from modules.registry import create_nested, read_nested, register
 
 
-def aggregation(name: str, channels: int) -> nn.Module:
-    """A context block of the registry that returns as many channels as it takes.
+def aggregation(spec: str, channels: int) -> nn.Module:
+    """A context block of the registry, `name` or `name/option=value`, that returns as many channels as it takes.
 
     `psp` and `aspp` end in a bottleneck to `channels` and have the widths of GALD's; its PSP has no ReLU in the levels.
 
     Raises:
         SpecError: there is no such context block, or it cannot be built for `channels`.
     """
-    if name not in names("context"):
-        family = describe(name).family
-        raise SpecError(f"'{name}' is of family '{family}', not a context block{nearest(name, names('context'))}")
+    name, _ = read_nested(spec)
     if name == "psp":
-        return create(name, channels, width=channels, out=channels, activation=False)
+        return create_nested(spec, channels, width=channels, out=channels, activation=False)
     if name == "aspp":
-        return create(name, channels, width=inner_width(channels), out=channels)
-    return create(name, channels)
+        return create_nested(spec, channels, width=inner_width(channels), out=channels)
+    return create_nested(spec, channels)
 
 
 @register(
@@ -42,7 +40,7 @@ class GlobalAggregationLocalDistribution(nn.Module):
 
     Args:
         channels: C.
-        ga: the context block that aggregates; any but `gald`.
+        ga: the context block that aggregates, `name` or `name/option=value`; any but `gald`.
         ld: masks (`v1`, see `ldv1`) or local affinity (`v2`, see `ldv2`: X_g is GA's result, X_l the input).
         arrangement: LD of GA(x); GA of LD(x); or both of x, concatenated.
         residual: what v1 returns: x * (1 + M) as in the paper, or x * (2 + M) as in the authors' code.
@@ -62,7 +60,7 @@ class GlobalAggregationLocalDistribution(nn.Module):
         residual: Literal["paper", "code"] = "paper",
     ) -> None:
         super().__init__()
-        if ga == "gald":
+        if read_nested(ga)[0] == "gald":
             raise SpecError("ga cannot be 'gald' itself; allowed: any other context block")
         if residual == "code" and ld == "v2":
             raise ValueError("residual=code is defined for ld=v1 only, not for ld=v2")

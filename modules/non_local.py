@@ -30,6 +30,8 @@ class PairwiseRelation(nn.Module):
         inner: int | None,
         scale: bool,
         sub_sample: bool,
+        pool: int,
+        pool_first: bool,
         norm: bool,
         fuse: Fuse,
     ) -> None:
@@ -39,8 +41,10 @@ class PairwiseRelation(nn.Module):
             raise ValueError(f"scale applies to the softmax modes only, mode {mode} divides by the number of keys")
         if mode == "gaussian" and source_channels != channels:
             raise ValueError(f"mode gaussian needs maps of equal channels, not {source_channels} and {channels}")
+        if pool < 2:
+            raise ValueError(f"pool must be at least 2, not {pool}")
         self.channels, self.source_channels = channels, source_channels
-        self.mode, self.sub_sample = mode, sub_sample
+        self.mode, self.sub_sample, self.pool, self.pool_first = mode, sub_sample, pool, pool_first
         self.scale = (channels if mode == "gaussian" else width) ** -0.5 if scale else None
         if mode != "gaussian":
             self.theta = nn.Conv2d(channels, width, 1)
@@ -61,12 +65,17 @@ class PairwiseRelation(nn.Module):
         """
         if source_BCHW.shape[1] != self.source_channels:
             raise ValueError(f"the low map must have {self.source_channels} channels, not {source_BCHW.shape[1]}")
-        if self.sub_sample and min(extent[-2:]) < 2:
-            raise ValueError(f"sub-sampling needs extents of at least 2, not {tuple(extent[-2:])}")
+        if self.sub_sample and min(extent[-2:]) < self.pool:
+            raise ValueError(f"sub-sampling needs extents of at least {self.pool}, not {tuple(extent[-2:])}")
         embedded = self.mode != "gaussian"
         query_BND = (self.theta(target_BCHW) if embedded else target_BCHW).flatten(2).transpose(1, 2)
-        key_BDS = self._keys(self.phi(source_BCHW) if embedded else source_BCHW, extent)
-        value_BSE = self._keys(self.g(source_BCHW), extent).transpose(1, 2)
+        before, after = (self.sub_sample and self.pool_first), (self.sub_sample and not self.pool_first)
+        source = self._sub_sampled(source_BCHW, extent) if before else source_BCHW
+        key_BDHW = self.phi(source) if embedded else source
+        value_BEHW = self.g(source)
+        if after:
+            key_BDHW, value_BEHW = self._sub_sampled(key_BDHW, extent), self._sub_sampled(value_BEHW, extent)
+        key_BDS, value_BSE = key_BDHW.flatten(2), value_BEHW.flatten(2).transpose(1, 2)
         if self.mode == "concat":
             o_BNE = torch.bmm(self._concat_affinity(query_BND, key_BDS), value_BSE)
         else:
@@ -75,16 +84,16 @@ class PairwiseRelation(nn.Module):
         result: Tensor = self.out(as_map(o_BNE, target_BCHW.shape[2], target_BCHW.shape[3]))
         return result
 
-    def _keys(self, map_BDHW: Tensor, extent: torch.Size) -> Tensor:
-        """(B,D,S): a projected map, sub-sampled where asked, as a sequence."""
-        if not self.sub_sample:
-            return map_BDHW.flatten(2)
+    def _sub_sampled(self, map_BDHW: Tensor, extent: torch.Size) -> Tensor:
+        """(B,D,S,1): the maxima of a map that stands for `extent`, within frames for clips."""
         map_BDHW = map_BDHW.reshape(map_BDHW.shape[0], map_BDHW.shape[1], *extent)
         if len(extent) == 1:
-            return functional.max_pool1d(map_BDHW, 2)
-        if len(extent) == 2:
-            return functional.max_pool2d(map_BDHW, 2).flatten(2)
-        return functional.max_pool3d(map_BDHW, (1, 2, 2)).flatten(2)
+            pooled = functional.max_pool1d(map_BDHW, self.pool, stride=2)
+        elif len(extent) == 2:
+            pooled = functional.max_pool2d(map_BDHW, self.pool, stride=2)
+        else:
+            pooled = functional.max_pool3d(map_BDHW, (1, self.pool, self.pool), stride=(1, 2, 2))
+        return pooled.flatten(2).unsqueeze(-1)
 
     def _concat_affinity(self, query_BND: Tensor, key_BDS: Tensor) -> Tensor:
         """(B,N,S): ReLU(w [theta_i, phi_j]) / S over all explicitly concatenated pairs."""
@@ -109,8 +118,9 @@ class NonLocal(PairwiseRelation):
         mode: the affinity: softmax(theta^T phi), softmax(x^T x), theta^T phi / S, or ReLU(w [theta, phi]) / S.
         inner: D; C/2 where not given.
         scale: multiply the logits of a softmax by one over the root of their width.
-        sub_sample: 2x2 max pooling of phi and g (for `gaussian`: x and g) after their convolution; within frames
-            for clips, by 2 for sequences.
+        sub_sample: max pooling of stride 2 of phi and g (for `gaussian`: x and g); within frames for clips.
+        pool: kernel of that pooling, unpadded.
+        pool_first: pool x before phi and g instead of what they return; cheaper, and what GCNet's costs show.
         norm: batch norm after Wz, which then has no bias.
         fuse: how Wz's result joins x.
 
@@ -128,10 +138,13 @@ class NonLocal(PairwiseRelation):
         inner: int | None = None,
         scale: bool = False,
         sub_sample: bool = False,
+        pool: int = 2,
+        pool_first: bool = False,
         norm: bool = False,
         fuse: Fusion = "add",
     ) -> None:
-        super().__init__(channels, channels, mode, inner, scale, sub_sample, norm, Fuse(channels, fuse))
+        join = Fuse(channels, fuse)
+        super().__init__(channels, channels, mode, inner, scale, sub_sample, pool, pool_first, norm, join)
 
     def forward(self, x: Tensor) -> Tensor:
         extent = x.shape[2:]

@@ -160,6 +160,35 @@ def create(name: str, channels: int, impl: str = "reference", **options: object)
         raise SpecError(f"cannot build '{spell(name, entry.changed(entry.resolve(options)))}': {why}") from error
 
 
+def read_nested(spec: str) -> tuple[str, dict[str, str]]:
+    """A block inside an option, `gc/ratio=4/pooling=avg`, as its name and the text of its options.
+
+    Raises:
+        SpecError: an option is not of the form name=value, or stands twice.
+    """
+    name, *items = spec.split("/")
+    options: dict[str, str] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not (key and equals and value) or key in options:
+            raise SpecError(f"'{item}' in '{spec}' is not an option of its own; write name/option=value/option=value")
+        options[key] = value
+    return name, options
+
+
+def create_nested(spec: str, channels: int, **defaults: object) -> nn.Module:
+    """The context block that `spec` names, see `read_nested`; its options stand over the `defaults`.
+
+    Raises:
+        SpecError: there is no such context block, or it cannot be built for `channels`.
+    """
+    name, options = read_nested(spec)
+    family = describe(name).family
+    if family != "context":
+        raise SpecError(f"'{name}' is of family '{family}', not a context block{nearest(name, names('context'))}")
+    return create(name, channels, "reference", **{**defaults, **options})
+
+
 def spell(name: str, options: Mapping[str, OptionValue]) -> str:
     """The text that names an entry with options everywhere: 'gc:ratio=4,pooling=avg'."""
     listed = ",".join(f"{option}={text_of(value)}" for option, value in options.items())

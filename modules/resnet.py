@@ -2,66 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.gald import aggregation
+from modules.bottleneck import EXPANSION, Bottleneck, Style
+from modules.insertion import NOWHERE, Insertion, Often, Place
 from modules.registry import create, register
 
 Stem: TypeAlias = Literal["plain", "deep"]
-Style: TypeAlias = Literal["pytorch", "caffe"]
 FirstDilation: TypeAlias = Literal["half", "full"]
 Maps: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 
 _RESNET = "Deep Residual Learning for Image Recognition"
 _LAYERS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
-_EXPANSION = 4
 
 
-class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 with batch norm, a context block where given, + residual, ReLU.
+def layers_of(depth: int, layers: tuple[int, ...] | None = None) -> tuple[int, ...]:
+    """Bottlenecks of layer1 to layer4: those given, or those of the published `depth`.
 
-    Args:
-        channels: of the input.
-        width: of the 3x3; the output has four times as many channels.
-        stride: in the 3x3 (`pytorch`) or in the first 1x1 (`caffe`).
-        dilation: of the 3x3.
-        style: see `stride`.
-        context: applied after the last batch norm, before the residual is added.
-
-    Shapes: (B,channels,H,W) -> (B,4*width,H/stride,W/stride).
-
-    Source: Deep Residual Learning, Fig. 5; the context's place is GCNet's (after1x1).
+    Raises:
+        ValueError: another depth, or not four positive numbers.
     """
+    if layers is None:
+        if depth not in _LAYERS:
+            raise ValueError(f"depth {depth} is not one of {', '.join(map(str, _LAYERS))}")
+        return _LAYERS[depth]
+    if len(layers) != 4 or min(layers) < 1:
+        raise ValueError(f"layers must be four positive numbers such as 3+4+6+3, not {'+'.join(map(str, layers))}")
+    return layers
 
-    def __init__(
-        self, channels: int, width: int, stride: int, dilation: int, style: Style, context: nn.Module | None
-    ) -> None:
-        super().__init__()
-        first, second = (1, stride) if style == "pytorch" else (stride, 1)
-        out = _EXPANSION * width
-        self.conv1 = nn.Conv2d(channels, width, 1, stride=first, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride=second, padding=dilation, dilation=dilation, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, out, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out)
-        self.context = context
-        self.downsample = None
-        if stride != 1 or channels != out:
-            self.downsample = nn.Sequential(nn.Conv2d(channels, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out))
 
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = functional.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = functional.relu(self.bn2(self.conv2(y)), inplace=True)
-        y = self.bn3(self.conv3(y))
-        if self.context is not None:
-            y = self.context(y)
-        y = y + (x if self.downsample is None else self.downsample(x))
-        return functional.relu(y, inplace=True)
+def stem_width(channels: int) -> int:
+    """Width of the first stage whose network ends in `channels`.
+
+    Raises:
+        ValueError: they are not divisible by 32.
+    """
+    if channels % 32:
+        raise ValueError(f"channels {channels} are not divisible by 32, so the stem cannot have C/32 of them")
+    return channels // 32
 
 
 class ResNet(nn.Module):
@@ -76,7 +57,8 @@ class ResNet(nn.Module):
         multi_grid: factors of the dilation of layer4's blocks, repeated over them.
         ceil_mode: of the stem's max pooling.
         first_dilation: the first block of a dilated stage has half of the stage's dilation (FastFCN), or all (GALD).
-        context: makes the context block of each bottleneck of layer2 to layer4, from its channels.
+        insertion: the context blocks of its bottlenecks.
+        groups, base_width: of the 3x3 convolutions, see `Bottleneck`.
         up: takes conv3, conv4, conv5; its map is then returned.
 
     Shapes: image (B,3,H,W) -> conv2 to conv5 of 4, 8, 16, 32 times the base; with `up` its map alone.
@@ -87,7 +69,7 @@ class ResNet(nn.Module):
 
     def __init__(
         self,
-        layers: tuple[int, int, int, int],
+        layers: tuple[int, ...],
         base: int = 64,
         *,
         output_stride: int = 32,
@@ -96,7 +78,9 @@ class ResNet(nn.Module):
         multi_grid: tuple[int, ...] | None = None,
         ceil_mode: bool = False,
         first_dilation: FirstDilation = "half",
-        context: Callable[[int], nn.Module] | None = None,
+        insertion: Insertion = NOWHERE,
+        groups: int = 1,
+        base_width: int = 64,
         up: nn.Module | None = None,
     ) -> None:
         super().__init__()
@@ -119,10 +103,11 @@ class ResNet(nn.Module):
                 dilation = whole // 2 if block == 0 and whole > 1 and first_dilation == "half" else whole
                 if index == 3:
                     dilation *= grid[block % len(grid)]
-                width = base * 2**index
-                inside = context(_EXPANSION * width) if context is not None and index > 0 else None
-                blocks.append(Bottleneck(channels, width, step if block == 0 else 1, dilation, style, inside))
-                channels = _EXPANSION * width
+                planes = base * 2**index
+                context = insertion.block(index + 2, block, count, EXPANSION * planes)
+                where = (step if block == 0 else 1, dilation, style, context, insertion.place)
+                blocks.append(Bottleneck(channels, planes, *where, groups, base_width))
+                channels = EXPANSION * planes
             stages.append(nn.Sequential(*blocks))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.up = up
@@ -141,11 +126,12 @@ class ResNet(nn.Module):
 
 @register("resnet", family="backbone", paper=_RESNET, equation="Table 1; FastFCN Sec. 3")
 class Backbone(ResNet):
-    """ResNet-50 or -101 of any output stride, with a context block in its bottlenecks or an upsampler behind.
+    """ResNet-50 or -101 of any output stride, with context blocks in its bottlenecks or an upsampler behind.
 
     Args:
         channels: C of conv5; 2048 is the published width.
         depth: 50 or 101.
+        layers: bottlenecks of the four stages, instead of those of `depth`.
         os: output stride: 8, 16 or 32.
         stem: one 7x7, or three 3x3.
         style: stride in the 3x3 (`pytorch`) or in the first 1x1 (`caffe`).
@@ -153,19 +139,21 @@ class Backbone(ResNet):
         ceil_mode: of the stem's max pooling.
         first_dilation: of the first block of a dilated stage: half of the stage's, or all.
         up: what brings an output stride of 32 back to 8.
-        context: the context block inside every bottleneck of layer2 to layer4.
+        context, stages, place, often: the context blocks inside, see `Insertion`.
+        groups, base_width: of the 3x3 convolutions: 32 and 4 make a ResNeXt 32x4d.
 
     Shapes: image (B,3,8H,8W) -> (c2, c3, c4, c5), c5 of C channels; with `up` one map at stride 8.
 
     Raises:
-        ValueError: C is not divisible by 32; another depth or output stride; `up` where the output stride is not 32;
-            a context block that does not exist or does not fit.
+        ValueError: C is not divisible by 32; another depth, stage or output stride; `up` where the output stride is
+            not 32; a context block that does not exist or does not fit.
     """
 
     def __init__(
         self,
         channels: int,
         depth: int = 50,
+        layers: tuple[int, ...] | None = None,
         os: int = 32,
         stem: Stem = "plain",
         style: Style = "pytorch",
@@ -174,23 +162,26 @@ class Backbone(ResNet):
         first_dilation: FirstDilation = "half",
         up: Literal["none", "bilinear", "fpn", "jpu"] = "none",
         context: str = "none",
+        stages: tuple[int, ...] = (3, 4, 5),
+        place: Place = "after1x1",
+        often: Often = "every",
+        groups: int = 1,
+        base_width: int = 64,
     ) -> None:
-        if channels % 32:
-            raise ValueError(f"channels {channels} are not divisible by 32, so the stem cannot have C/32 of them")
-        if depth not in _LAYERS:
-            raise ValueError(f"depth {depth} is not one of {', '.join(map(str, _LAYERS))}")
         if up != "none" and os != 32:
             raise ValueError(f"up={up} needs an output stride of 32, not {os}")
         super().__init__(
-            _LAYERS[depth],
-            channels // 32,
+            layers_of(depth, layers),
+            stem_width(channels),
             output_stride=os,
             stem=stem,
             style=style,
             multi_grid=multi_grid,
             ceil_mode=ceil_mode,
             first_dilation=first_dilation,
-            context=None if context == "none" else lambda width: aggregation(context, width),
+            insertion=Insertion(context, stages, place, often),
+            groups=groups,
+            base_width=base_width,
             up=None if up == "none" else create(up, channels),
         )
 
