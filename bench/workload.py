@@ -14,6 +14,7 @@ from modules import registry
 
 IMAGE_STRIDE = 8
 IMAGE_CHANNELS = 3
+_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 @dataclass
@@ -65,8 +66,14 @@ class Workload:
         return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
 
-def input_shapes(case: Case) -> list[tuple[int, ...]]:
-    """Shapes (B,C,H,W) of what the case's entry is called with, by its family."""
+def input_shapes(case: Case, module: nn.Module) -> list[tuple[int, ...]]:
+    """Shapes (B,C,H,W) of what the case's entry is called with, by its family.
+
+    A module with a method `input_shape(batch, height, width)` says it itself: a clip, or an image of other sides.
+    """
+    own = getattr(module, "input_shape", None)
+    if own is not None:
+        return [tuple(own(case.batch, case.height, case.width))]
     b, c, h, w = case.batch, case.channels, case.height, case.width
     family = registry.describe(case.entry).family
     if family == "context":
@@ -91,15 +98,15 @@ def build(case: Case, device: str | None = None, seed: int = 0) -> Workload:
     if place.type == "meta":
         spec = (case.entry, case.channels, case.impl, case.options, case.defaults)
         module = _meta_module(*spec, dtype, case.memory_format)
-        inputs = [torch.empty(shape, dtype=dtype, device=place) for shape in input_shapes(case)]
+        inputs = [torch.empty(shape, dtype=dtype, device=place) for shape in input_shapes(case, module)]
     else:
         with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []), place:
             torch.manual_seed(seed)
             module = _module(case.entry, case.channels, case.impl, case.options, case.defaults)
             module = _cast(module, dtype, case.memory_format)
-            inputs = [torch.randn(shape).to(dtype) for shape in input_shapes(case)]
+            inputs = [torch.randn(shape).to(dtype) for shape in input_shapes(case, module)]
     if case.memory_format == "channels_last":
-        inputs = [tensor.contiguous(memory_format=torch.channels_last) for tensor in inputs]
+        inputs = [tensor.contiguous(memory_format=_LAST[tensor.ndim]) for tensor in inputs]
     module.train(case.mode == "train")
     if case.mode == "train" and registry.describe(case.entry).family not in ("backbone", "network"):
         inputs = [tensor.requires_grad_() for tensor in inputs]

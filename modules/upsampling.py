@@ -179,6 +179,33 @@ class FeaturePyramid(nn.Module):
         return result
 
 
+class LateralPyramid(nn.Module):
+    """FPN as FastFCN compares with it: c5 3x3, c3 and c4 1x1 to one width, concatenated at conv3's size, 3x3.
+
+    Maps of other sizes are brought to conv3's bilinearly; the published code expects maps of one size.
+
+    Args:
+        in_channels: of the maps at strides 8, 16, 32.
+        width: of every branch.
+
+    Shapes: three maps -> (B,width,H,W) at the size of the first.
+
+    Source: FastFCN, Tables 1 and 2 (Encoding-8-FPN), and its authors' code.
+    """
+
+    def __init__(self, in_channels: tuple[int, int, int], width: int) -> None:
+        super().__init__()
+        low, middle, high = in_channels
+        self.top = conv_norm(high, width, 3)
+        self.laterals = nn.ModuleList(conv_norm(inputs, width) for inputs in (low, middle))
+        self.fuse = conv_norm(3 * width, width, 3)
+
+    def forward(self, c3: Tensor, c4: Tensor, c5: Tensor) -> Tensor:
+        joined = [self.top(c5), *(lateral(x) for lateral, x in zip(self.laterals, (c3, c4), strict=True))]
+        result: Tensor = self.fuse(torch.cat([upsample(x, like=c3) for x in joined], dim=1))
+        return result
+
+
 @register("bilinear", family="upsample", paper=_FASTFCN, equation="Table 1")
 class Bilinear(nn.Module):
     """Plain bilinear upsampling of conv5 to conv3's size, corners aligned.

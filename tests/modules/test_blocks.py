@@ -59,6 +59,16 @@ CONTEXT = [
     case("gald", arrangement="ldga"),
     case("gald", out=2 * C, arrangement="parallel", residual="code"),
     case("gald", out=2 * C, arrangement="parallel", ld="v2", ga="apnb"),
+    case("encoding"),
+    case("encoding", codewords=5),
+    case("pam"),
+    case("pam", inner=3),
+    case("cam"),
+    case("cam", negate=False),
+    case("criss_cross"),
+    case("criss_cross", recurrence=1, inner=3),
+    case("psa", out=2 * C),
+    case("psa", reach=(3, 5), shrink=1, inner=3, normalise="count", fuse="project"),
 ]
 FUSION = [
     case("fnb"),

@@ -10,7 +10,21 @@ from torch import Tensor, nn
 from modules import registry
 from modules.options import SpecError, options_of, text_of
 
-CONTEXT = ["identity", "nl", "snl", "gc", "se", "apnb", "cgnl", "psp", "aspp", "ldv1", "ldv2", "gald"]
+CONTEXT = ["identity", "nl", "snl", "gc", "se", "apnb", "cgnl", "psp", "aspp", "ldv1", "ldv2", "gald", "encoding"]
+CONTEXT += ["pam", "cam", "criss_cross", "psa"]
+NETWORK = [
+    "fcn",
+    "gcnet",
+    "galdnet",
+    "ann",
+    "fastfcn",
+    "danet",
+    "ccnet",
+    "psanet",
+    "gc_resnet",
+    "slow_only",
+    "mask_rcnn",
+]
 
 
 @pytest.fixture
@@ -51,6 +65,7 @@ def test_every_block_is_listed_in_its_family() -> None:
     assert registry.names("fusion") == ["fnb", "afnb"]
     assert registry.names("upsample") == ["jpu", "fpn", "bilinear"]
     assert registry.names("backbone") == ["resnet", "dilated"]
+    assert registry.names("network") == NETWORK
     assert set(registry.names()) == {name for family in registry.FAMILIES for name in registry.names(family)}
 
 

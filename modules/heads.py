@@ -1,0 +1,160 @@
+"""Segmentation heads: from the four maps of a backbone to logits."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from modules.attention import inner_width
+from modules.encoding import ContextEncoding
+from modules.pyramid import AtrousPyramid, PyramidPooling, conv_norm
+from modules.registry import create
+from modules.resnet import Maps
+
+Fused: TypeAlias = Literal["afnb", "fnb", "common", "none"]
+
+
+def classifier(channels: int, width: int, classes: int, bias: bool = False) -> nn.Sequential:
+    """3x3 to `width`, with bias where asked, batch norm, ReLU, 1x1 to `classes`: (B,C,H,W) -> (B,classes,H,W)."""
+    conv = nn.Conv2d(channels, width, 3, padding=1, bias=bias)
+    return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.Conv2d(width, classes, 1))
+
+
+class PlainHead(nn.Module):
+    """FCN's head: 3x3 C->C/4, batch norm, ReLU, 1x1 to the classes, on c5.
+
+    Source: Fully Convolutional Networks; FastFCN, Sec. 4.
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.classify = classifier(channels, channels // 4, classes)
+
+    def forward(self, maps: Maps) -> Tensor:
+        logits: Tensor = self.classify(maps[-1])
+        return logits
+
+
+class ContextHead(nn.Module):
+    """A context block between two 3x3 convolutions of width C/4, concatenated with c5, 3x3 to C/4, 1x1 to the classes.
+
+    The block may return more channels than it takes, as a parallel `gald` does; `width` stands in for C/4 where given.
+
+    Source: GCNet, Table 12; GALD, Sec. 3 (the head of CCNet's code).
+    """
+
+    def __init__(self, channels: int, classes: int, block: nn.Module, returned: int, width: int | None = None) -> None:
+        super().__init__()
+        width = inner_width(channels, width, parts=4)
+        self.before = conv_norm(channels, width, 3)
+        self.block = block
+        self.after = conv_norm(returned, width, 3)
+        self.classify = classifier(channels + width, width, classes)
+
+    def forward(self, maps: Maps) -> Tensor:
+        context = self.after(self.block(self.before(maps[-1])))
+        logits: Tensor = self.classify(torch.cat([maps[-1], context], dim=1))
+        return logits
+
+
+class EncodingHead(nn.Module):
+    """Context encoding of a C/4 map, with the classifier of what is in the image beside the one of pixels.
+
+    Args:
+        channels: of the map that the neck returns.
+        width: C/4.
+        classes: of the data set.
+        kernel: of the first convolution: 1 behind a JPU, 3 else, 0 for none where the neck has done it.
+
+    Shapes: maps -> logits (B,classes,H,W), logits of presence (B,classes).
+
+    Source: Context Encoding for Semantic Segmentation, Fig. 2; FastFCN, Sec. 4.
+    """
+
+    def __init__(self, channels: int, width: int, classes: int, kernel: int) -> None:
+        super().__init__()
+        self.reduce = conv_norm(channels, width, kernel) if kernel else nn.Identity()
+        self.encode = ContextEncoding(width, classes=classes)
+        self.classify = nn.Conv2d(width, classes, 1)
+
+    def forward(self, maps: Maps) -> tuple[Tensor, Tensor]:
+        gated, presence = self.encode.encode(self.reduce(maps[-1]))
+        return self.classify(gated), self.encode.classify(presence)
+
+
+class PyramidHead(nn.Module):
+    """Pyramid pooling, 3x3 to `width`, 1x1 to the classes.
+
+    Source: Pyramid Scene Parsing Network, Fig. 3; FastFCN, Sec. 4.
+    """
+
+    def __init__(self, channels: int, width: int, classes: int) -> None:
+        super().__init__()
+        self.pool = PyramidPooling(channels)
+        self.classify = classifier(2 * channels, width, classes)
+
+    def forward(self, maps: Maps) -> Tensor:
+        logits: Tensor = self.classify(self.pool(maps[-1]))
+        return logits
+
+
+class AtrousHead(nn.Module):
+    """Atrous pyramid to C/8, 3x3, 1x1 to the classes.
+
+    Source: Rethinking Atrous Convolution, Fig. 5; FastFCN, Sec. 4.
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        width = inner_width(channels, parts=8)
+        self.pyramid = AtrousPyramid(channels)
+        self.classify = classifier(width, width, classes)
+
+    def forward(self, maps: Maps) -> Tensor:
+        logits: Tensor = self.classify(self.pyramid(maps[-1]))
+        return logits
+
+
+class AsymmetricHead(nn.Module):
+    """ANN's head: c4 fused into c5, 3x3 to C/4, a non-local block, 1x1 to the classes.
+
+    Args:
+        channels: C of c5.
+        classes: of the data set.
+        fusion: AFNB or FNB, ReLU(BN(conv(c4))) + c5 (`common`), or c5 alone.
+        context: APNB, the non-local block that it stands for (`nb`), or none.
+
+    Source: Asymmetric Non-local Neural Networks, Fig. 3, Sec. 3.4 and Table 6; widths as in its authors' code.
+    """
+
+    def __init__(self, channels: int, classes: int, fusion: Fused, context: Literal["apnb", "nb", "none"]) -> None:
+        super().__init__()
+        width, inner = channels // 4, channels // 8
+        options: dict[str, object] = {"inner": inner, "norm": True, "fuse": "project"}
+        self.fuse: nn.Module | None = None
+        if fusion == "common":
+            self.fuse = conv_norm(channels // 2, channels)
+        elif fusion != "none":
+            sampling = "none" if fusion == "fnb" else "pyramid_average"
+            self.fuse = create("afnb", channels, "reference", share="none", sampling=sampling, **options)
+        self.common = fusion == "common"
+        self.reduce = nn.Sequential(
+            nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+        )
+        self.context: nn.Module | None = None
+        if context != "none":
+            sampling = "none" if context == "nb" else "pyramid_average"
+            self.context = create("apnb", width, "reference", share="query_key", sampling=sampling, **options)
+        self.classify = nn.Conv2d(width, classes, 1)
+
+    def forward(self, maps: Maps) -> Tensor:
+        _, _, c4, x = maps
+        if self.fuse is not None:
+            x = x + self.fuse(c4) if self.common else self.fuse(c4, x)
+        x = self.reduce(x)
+        if self.context is not None:
+            x = self.context(x)
+        logits: Tensor = self.classify(x)
+        return logits
