@@ -18,6 +18,7 @@ from bench.plan import Plan, PlannedGroup, Verdict
 from bench.row import make_row
 from bench.store import Store
 from bench.trial import Trial
+from bench.weights import Weights
 
 
 class Watcher(Protocol):
@@ -81,6 +82,7 @@ class Runner:
         clock: tells time on the device.
         method: how to sample.
         watcher: is told of progress.
+        weights: for one of the blocks; random ones where not given.
     """
 
     store: Store
@@ -88,6 +90,7 @@ class Runner:
     clock: Clock
     method: Method
     watcher: Watcher
+    weights: Weights | None = None
     summary: Summary = field(default_factory=Summary)
 
     def run(self, plan: Plan) -> Summary:
@@ -111,7 +114,7 @@ class Runner:
             Members that ran out of memory beside the others; they have no row yet and deserve a try alone.
         """
         started_at = _now()
-        trial = Trial(group, self.method)
+        trial = Trial(group, self.method, self.weights)
         sampler = Sampler(self.clock, self.method, self.watcher.round)
         sampler.run(trial.everyone, trial.seed, prepare=trial.inspect, settle=trial.on_cuda)
         self.summary.busy_seconds += sampler.busy_seconds

@@ -6,12 +6,13 @@ import dataclasses
 import hashlib
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from bench.case import Case
 from bench.environment import available_bytes, describe_environment, environment_hash, git_revision, pick_device
 from bench.measure.allocator import retain_host_memory
 from bench.measure.clock import clock_for
@@ -23,6 +24,7 @@ from bench.runner import Runner, Stamp, Summary, count_failed
 from bench.static.estimate import estimate
 from bench.store import Store, open_store
 from bench.suite import Suite, load_suite
+from bench.weights import Weights, weights_for
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Request:
         out: run folder, or null for one under `results/`, see `run_name`.
         settings: method settings that differ from the suite's; null values stand for the suite's.
         plugins: files that register blocks.
+        checkpoint: file with the weights of the one network asked for, or null for random weights.
     """
 
     suite: str
@@ -46,6 +49,7 @@ class Request:
     out: Path | None = None
     settings: Mapping[str, float | int | None] = dataclasses.field(default_factory=dict)
     plugins: tuple[str, ...] = ()
+    checkpoint: Path | None = None
 
     def resolve(self) -> Suite:
         """The suite with everything that was asked for set in it.
@@ -59,9 +63,17 @@ class Request:
         make_method(changed)
         return dataclasses.replace(suite, settings={**suite.settings, **changed})
 
+    def weights(self, cases: Iterable[Case]) -> Weights | None:
+        """The weights asked for, checked against the network that they are for.
+
+        Raises:
+            SpecError: they do not fit, or there is not one network among the cases.
+        """
+        return None if self.checkpoint is None else weights_for(cases, self.checkpoint)
+
     def run_name(self, suite: Suite, device: str) -> str:
         """The run folder's name: of the suite and the device, and of what was asked for beside them if anything was."""
-        asked = {**self.axes, "reference": self.reference, **self.settings}
+        asked = {**self.axes, "reference": self.reference, **self.settings, "checkpoint": self.checkpoint}
         changed = {name: value for name, value in asked.items() if value is not None}
         mark = hashlib.sha256(suite.toml().encode()).hexdigest()[:6]
         return f"{suite.name}-{device}-{mark}" if changed else f"{suite.name}-{device}"
@@ -72,6 +84,7 @@ class Request:
         words += [word for path in self.plugins for word in ("--plugin", path)]
         for name, value in self.settings.items():
             words += [f"--{name}", str(value)] if value is not None else []
+        words += ["--checkpoint", str(self.checkpoint)] if self.checkpoint is not None else []
         return tuple(words)
 
 
@@ -94,8 +107,11 @@ def run_sweep(request: Request, console: Console) -> Outcome:
     suite = request.resolve()
     device = pick_device(request.device)
     folder = request.out or Path("results") / request.run_name(suite, device)
-    check_buildable(suite.cases(device))
+    cases = suite.cases(device)
+    check_buildable(cases)
+    weights = request.weights(cases)
     facts = {**describe_environment(device), "host_allocator": retain_host_memory()}
+    facts |= {"checkpoint": weights.facts} if weights is not None else {}
     env, method = environment_hash(facts), suite.method
     facts["method_settings"] = dataclasses.asdict(method)
     stamp = Stamp(suite.name, env, method.hash, request.command())
@@ -104,13 +120,15 @@ def run_sweep(request: Request, console: Console) -> Outcome:
     interrupted = False
     with open_store(folder, suite.toml(), facts, {"env": env, "method": method.hash}) as store, watch.shown():
         older = {row["git"] for row in store.rows.values()} - {git_revision()}
-        runner = Runner(store, stamp, clock_for(device), method, watch)
+        runner = Runner(store, stamp, clock_for(device), method, watch, weights)
         try:
             plan = make_plan(suite, device, store.rows, available_bytes(device), watch.judged)
             runner.run(plan)
         except KeyboardInterrupt:
             interrupted = True
     text = _closing(store, runner.summary, time.perf_counter() - start)
+    if weights is not None:
+        text += f"\nweights of {weights.label} from '{weights.path}' (names of {weights.names})"
     if older:
         text += f"\nnote: rows of an earlier call were measured at revision {', '.join(map(str, older))} of the code"
     if interrupted:
@@ -126,6 +144,7 @@ def run_estimate(request: Request) -> Iterator[dict[str, object]]:
     """
     cases = request.resolve().cases("cpu")
     check_buildable(dict.fromkeys(cases))
+    request.weights(cases)
     return estimate(cases)
 
 

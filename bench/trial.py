@@ -12,6 +12,7 @@ from bench.measure.peak import CudaPeak, cuda_peak
 from bench.measure.sampler import Member, Sampler, timing_row
 from bench.plan import PlannedGroup, Verdict, one_line
 from bench.static import StaticFigures, with_fvcore
+from bench.weights import Weights
 from bench.workload import Workload, build
 
 TWIN = "A/A twin"
@@ -27,7 +28,8 @@ class Trial:
         on_cuda: whether memory peaks are read.
     """
 
-    def __init__(self, group: PlannedGroup, method: Method) -> None:
+    def __init__(self, group: PlannedGroup, method: Method, weights: Weights | None = None) -> None:
+        self._weights = weights
         cases = [verdict.case for verdict in group.members]
         if group.reference and group.reference.case not in cases:
             cases.append(group.reference.case)
@@ -80,6 +82,8 @@ class Trial:
     def _member(self, case: Case, name: str, seed: int) -> Member:
         try:
             work = build(case, seed=seed)
+            if self._weights is not None:
+                self._weights.load(case, work.module)
         except Exception as error:  # a block that cannot be made here has failed; its group goes on
             return Member(name, lambda: None, failure=error.with_traceback(None))
         if name != TWIN:

@@ -14,6 +14,7 @@ LINE = (
     ("bench.case", "bench.axes"),
     ("bench.plugin", "bench.catalogue"),
     ("bench.workload",),
+    ("bench.weights",),
     ("bench.static",),
     ("bench.measure",),
     ("bench.suite",),
@@ -24,6 +25,7 @@ LINE = (
     ("bench.runner",),
     ("bench.progress",),
     ("bench.session",),
+    ("bench.papers",),
 )
 REPORT = "bench.report"
 
@@ -72,9 +74,9 @@ def test_a_room_imports_only_what_stands_before_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(name for name in SOURCES if name.startswith("bench")))
-def test_bench_reaches_blocks_through_the_registry_alone(name: str) -> None:
+def test_bench_reaches_blocks_through_the_registry_and_their_checkpoints_alone(name: str) -> None:
     blocks = {other for other in imported(SOURCES[name]) if other.startswith("modules.")}
-    assert all(other.startswith(("modules.registry", "modules.options")) for other in blocks)
+    assert all(other.startswith(("modules.registry", "modules.options", "modules.checkpoints")) for other in blocks)
 
 
 @pytest.mark.parametrize("name", sorted(name for name in SOURCES if name.startswith((REPORT, "bench.row"))))
