@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: bench test setup lint types readme wheel clean
+.PHONY: bench test setup lint types readme papers wheel clean
 
 bench: setup  ## measure the default suite here (or what ARGS say); prints where the tables and plots are
 	$(BIN)/python run_bench.py $(ARGS)
@@ -28,6 +28,9 @@ types: setup
 
 readme: setup  ## rebuild the tables in README.md from results/reference
 	$(BIN)/python run_bench.py report results/reference/cpu --readme README.md
+
+papers: setup  ## rebuild docs/papers.md from the published figures and the reference runs
+	$(BIN)/python run_bench.py papers --rows results/reference/papers-cpu --format markdown > docs/papers.md
 
 wheel: setup
 	$(BIN)/python -m build --wheel

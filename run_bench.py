@@ -46,6 +46,7 @@ Out = Annotated[Path | None, typer.Option(help="Run folder; by default one under
 Seconds = Annotated[float | None, typer.Option(help="Time budget of a group, per block")]
 Seed = Annotated[int | None, typer.Option(help="Seed of weights, inputs and the order within rounds")]
 Plugin = Annotated[list[str] | None, typer.Option(help="Python file that registers blocks of your own")]
+Checkpoint = Annotated[Path | None, typer.Option(help="Weights of the one network asked for: ours or its authors'")]
 Print = Annotated[Format, typer.Option("--format", help="How to print")]
 
 
@@ -73,6 +74,7 @@ def sweep(
     seconds: Seconds = None,
     seed: Seed = None,
     plugin: Plugin = None,
+    checkpoint: Checkpoint = None,
     format: Print = Format.table,
 ) -> int:
     """Measure a suite, with any axis set otherwise, and report. The same --out again measures what is missing."""
@@ -83,7 +85,8 @@ def sweep(
 
     axes = {"blocks": blocks, "sizes": sizes, "channels": channels, "batch": batch, "dtype": dtype, "mode": mode}
     axes |= {"impl": impl, "memory_format": memory_format}
-    request = Request(suite, axes, device, reference, out, {"seconds": seconds, "seed": seed}, tuple(plugin or ()))
+    settings = {"seconds": seconds, "seed": seed}
+    request = Request(suite, axes, device, reference, out, settings, tuple(plugin or ()), checkpoint)
     console = Console(stderr=format is not Format.table)
     outcome = run_sweep(request, console)
     write(outcome.folder)
@@ -106,6 +109,7 @@ def estimate(
     memory_format: MemoryFormat = None,
     suite: SuiteName = "default",
     plugin: Plugin = None,
+    checkpoint: Checkpoint = None,
     format: Print = Format.table,
 ) -> int:
     """Print parameters, multiply-adds, traced memory and traffic of any case, without running it."""
@@ -114,9 +118,42 @@ def estimate(
 
     axes = {"blocks": blocks, "sizes": sizes, "channels": channels, "batch": batch, "dtype": dtype, "mode": mode}
     axes |= {"impl": impl, "memory_format": memory_format}
-    request = Request(suite, axes, "cpu", None, None, {}, tuple(plugin or ()))
+    request = Request(suite, axes, "cpu", None, None, {}, tuple(plugin or ()), checkpoint)
     print(show_estimate(run_estimate(request), format.value))
     return DONE
+
+
+@app.command()
+def papers(
+    paper: Annotated[
+        str | None, typer.Argument(help="ann, gald, galdv2, fastfcn or gcnet; all where not given")
+    ] = None,
+    table: Annotated[str | None, typer.Option(help="One table: 1, 5(a), IV, abstract; 5 is 5(a) to 5(f)")] = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Measure times, rates and device memory here")] = False,
+    rows: Annotated[Path | None, typer.Option(help="Read an earlier measurement instead: what its --out named")] = None,
+    sizes: Annotated[str | None, typer.Option(help="Map size to measure at, in place of the published ones")] = None,
+    device: Device = "auto",
+    seconds: Seconds = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the runs of --measure; by default results/")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder to write papers.md, papers.tex, papers.csv to")] = None,
+    format: Print = Format.table,
+) -> int:
+    """Check the papers' published figures: recount what is static, measure the rest, say what holds and why not."""
+    from rich.console import Console
+
+    from bench.papers import Inquiry, inquire
+    from bench.report import Section, show_claims, write_claims
+
+    inquiry = Inquiry(paper, table, measure, rows, sizes, device, seconds, out)
+    ledger = inquire(inquiry, Console(stderr=True))
+    sections = [Section(**chapter.facts) for chapter in ledger.chapters]
+    print(show_claims(sections, ledger.summary, format.value))
+    if output is not None:
+        written = write_claims(sections, ledger.summary, output)
+        print("\n".join(f"wrote {path}" for path in written), file=sys.stderr)
+    if ledger.interrupted:
+        return INTERRUPTED
+    return HARNESS_FAILED if ledger.failed else DONE
 
 
 @app.command()

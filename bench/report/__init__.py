@@ -1,5 +1,6 @@
 """Rows to frames to tables, plots and reports. Needs no torch."""
 
+from bench.report.claims import Section, show_claims, write_claims
 from bench.report.formats import FORMATS, render
 from bench.report.frame import build, load
 from bench.report.page import write
@@ -8,13 +9,16 @@ from bench.report.terminal import show_estimate, show_list, show_run
 
 __all__ = [
     "FORMATS",
+    "Section",
     "build",
     "load",
     "rebuild",
     "render",
+    "show_claims",
     "show_estimate",
     "show_list",
     "show_run",
     "stale",
     "write",
+    "write_claims",
 ]

@@ -1,0 +1,140 @@
+"""Ledger: the chosen tables of the papers, cell by cell, with what became of each claim."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench.papers.judge import MEASURED, Finding, judge
+from bench.papers.measured import Measurement, suite_of
+from bench.papers.published import Table, choose, facts
+from bench.row import ROWS, read_rows
+from bench.session import Request, run_sweep
+from modules.options import SpecError
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """What a user wants to know of the papers.
+
+    Attributes:
+        paper, table: which; null for all.
+        measure: measure times, rates and device memory here.
+        rows: folder of an earlier measurement to read instead, as `out` of that one named it.
+        sizes: map size in place of the published ones.
+        device: `auto`, `cpu` or `cuda`.
+        seconds: time budget of a group, per block; null for the suite's.
+        out: folder for the runs, one a suite; null for `results/`.
+    """
+
+    paper: str | None = None
+    table: str | None = None
+    measure: bool = False
+    rows: Path | None = None
+    sizes: str | None = None
+    device: str = "auto"
+    seconds: float | None = None
+    out: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.sizes is not None and not self.measure:
+            raise SpecError(f"--sizes {self.sizes} is for --measure: what is not measured has its published size")
+        if self.sizes is not None and "," in self.sizes:
+            raise SpecError(f"papers takes one size in place of the published ones, not '{self.sizes}'")
+        if self.measure and self.rows is not None:
+            raise SpecError("--measure and --rows exclude each other: measure here, or read an earlier measurement")
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A table with a finding for each of its cells."""
+
+    table: Table
+    findings: tuple[Finding, ...]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a report needs: heading, name, title, explanation, and one flat record a cell."""
+        told = facts()[self.table.paper]
+        return {
+            "heading": f"{told['short']}: {told['title']}",
+            "name": self.table.name,
+            "title": self.table.title,
+            "explain": self.table.explain,
+            "rows": [finding.row(self.table.title) for finding in self.findings],
+        }
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What an inquiry found, and whether its measuring failed for some case or was interrupted."""
+
+    chapters: tuple[Chapter, ...]
+    failed: bool = False
+    interrupted: bool = False
+
+    @property
+    def summary(self) -> str:
+        """The counts in a line: static cells reproduced out of all, then measured ones, then accuracy."""
+        findings = [finding for chapter in self.chapters for finding in chapter.findings]
+        static = [finding for finding in findings if finding.static]
+        verdicts = Counter(finding.verdict for finding in static)
+        parts = [f"{verdicts['reproduced']} of {len(static)} static cells reproduced"] if static else []
+        parts += [f"{verdicts[v]} {v}" for v in ("not reproduced", "not comparable") if verdicts[v]]
+        timed = Counter(finding.verdict for finding in findings if finding.cell.convention in MEASURED)
+        if timed:
+            told = ", ".join(f"{count} {verdict}" for verdict, count in timed.items())
+            parts.append(f"{timed.total()} of time, rate or device memory ({told})")
+        quoted = sum(finding.cell.convention == "quoted" for finding in findings)
+        parts += [f"{quoted} quoted from others"] if quoted else []
+        training = sum(finding.verdict == "needs training" for finding in findings)
+        parts += [f"{training} accuracies need training"] if training else []
+        return "; ".join(parts)
+
+
+def inquire(inquiry: Inquiry, console: Console) -> Ledger:
+    """Judge every cell of the chosen tables; what is to be measured is measured first, table by table.
+
+    Raises:
+        SpecError: a paper, table, size or device that does not exist.
+        RunError: `rows` holds a run that cannot be read.
+    """
+    tables = choose(inquiry.paper, inquiry.table)
+    taken: dict[str, Sequence[dict[str, Any]]] = {}
+    failed = interrupted = False
+    suites = dict.fromkeys(suite for table in tables if (suite := suite_of(table)) is not None)
+    if inquiry.measure and not suites:
+        raise SpecError("the chosen tables hold nothing to measure: no time, rate or device memory of a known network")
+    for suite in suites:
+        if inquiry.measure and not interrupted:
+            folder, broken, interrupted = _measure(suite, inquiry, console)
+            failed = failed or broken
+            taken[suite] = read_rows(folder / ROWS)
+        elif inquiry.rows is not None and (inquiry.rows / suite / ROWS).exists():
+            taken[suite] = read_rows(inquiry.rows / suite / ROWS)
+    if inquiry.rows is not None and not taken:
+        raise SpecError(f"'{inquiry.rows}' holds no run of {', '.join(suites)}; give what --out named when measuring")
+    return Ledger(tuple(_chapters(tables, taken)), failed, interrupted)
+
+
+def _measure(suite: str, inquiry: Inquiry, console: Console) -> tuple[Path, bool, bool]:
+    folder = inquiry.out / suite if inquiry.out is not None else None
+    settings = {"seconds": inquiry.seconds}
+    outcome = run_sweep(
+        Request(suite, {"sizes": inquiry.sizes}, inquiry.device, None, folder, settings),
+        console,
+    )
+    console.print(f"{suite}: {outcome.text}", markup=False, highlight=False, soft_wrap=True)
+    return outcome.folder, outcome.failed, outcome.interrupted
+
+
+def _chapters(tables: Iterable[Table], taken: dict[str, Sequence[dict[str, Any]]]) -> Iterable[Chapter]:
+    for table in tables:
+        rows = taken.get(suite_of(table) or "")
+        timed = {} if rows is None else {f.cell: f for f in Measurement.of(rows, table).findings(table)}
+        yield Chapter(table, tuple(timed.get(cell) or judge(cell, table) for cell in table.cells))

@@ -1,0 +1,198 @@
+"""Claims: the ledger of published figures, laid out like the papers' tables."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.report.digits import MISSING, significant
+from bench.report.formats import Grid, render
+
+MARKS: Mapping[str, str] = {
+    "reproduced": "\N{CHECK MARK}",
+    "not reproduced": "\N{BALLOT X}",
+    "not comparable": "~",
+    "not measured": "?",
+    "not published": "",
+    "needs training": "",
+}
+TRAINING = "needs training"
+_DEVICE_BOUND = ("time", "fps", "cuda_memory")
+LEGEND = """\
+Each cell shows the published figure, an arrow, and ours. \N{CHECK MARK} reproduced: ours agrees within the rounding of
+the printed digits, or, if measured, as a ratio within 10 %. \N{BALLOT X} not reproduced. ~ not comparable: the paper
+does not say enough, or the figure is another group's. ? to be measured with `--measure`. A figure alone is an accuracy:
+it needs training on the data set named below its table. Times, rates and device memory are printed as published; their
+ratios stand below the table.
+"""
+_LATEX_SIGNS = {MARKS["reproduced"]: "yes", MARKS["not reproduced"]: "no", "\N{RIGHTWARDS ARROW}": "->"}
+_NARROW, _WIDE = 32, 60
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table of a paper.
+
+    Attributes:
+        heading: the paper.
+        name: of the table, `Table 12(a)`.
+        title: what it compares.
+        explain: what there is to say about it as a whole; may be empty.
+        rows: one record a cell, see `bench.papers.judge.Finding.row`.
+    """
+
+    heading: str
+    name: str
+    title: str
+    explain: str
+    rows: Sequence[Mapping[str, Any]]
+
+    def lines(self) -> Grid:
+        """One line a cell: row, metric, published, ours, difference, verdict, why; accuracies of a row share a line."""
+        found: list[tuple[str, ...]] = []
+        seen = told = ""
+        for row, cells in _by_row(self.rows):
+            costs = [cell for cell in cells if cell["verdict"] != TRAINING]
+            accuracies = [cell for cell in cells if cell["verdict"] == TRAINING]
+            for *line, why in [*map(_line, costs), *([_accuracy_line(accuracies)] if accuracies else [])]:
+                shown = "as above" if why == told and len(why) > len("as above") else _wrap(why, _WIDE)
+                found.append((_wrap(row if row != seen else "", _NARROW), *line, shown))
+                seen, told = row, why
+        header = ("row", "metric", "published", "ours", "difference", "verdict", "why")
+        return Grid(header, tuple(found), "llrrrll")
+
+    def layout(self) -> Grid:
+        """Rows and metrics as in the paper; each cell published, ours and a mark."""
+        metrics = list(dict.fromkeys(_title(cell) for cell in self.rows))
+        body = []
+        for row, cells in _by_row(self.rows):
+            shown = {_title(cell): _pair(cell) for cell in cells}
+            body.append((row, *(shown.get(metric, "") for metric in metrics)))
+        return Grid(("", *metrics), tuple(body), "l" + "r" * len(metrics))
+
+    def reasons(self) -> list[str]:
+        """What there is to say about single cells, each once, with the cells that it is said of."""
+        told: dict[str, list[str]] = {}
+        for cell in self.rows:
+            if cell["why"] and cell["verdict"] != "not measured":
+                name = "" if cell["verdict"] == TRAINING else f"{cell['row']}, {cell['metric']}"
+                told.setdefault(cell["why"], []).append(name)
+        return [_reason(why, [name for name in names if name]) for why, names in told.items()]
+
+    def plain(self) -> str:
+        """For a terminal."""
+        parts = [f"{self.heading}\n{self.name}: {self.title}", self.lines().plain()]
+        return "\n\n".join([*parts, *([_filled(self.explain, 100)] if self.explain else [])])
+
+    def markdown(self) -> str:
+        """The table as in the paper, then what there is to explain."""
+        parts = [f"### {self.name}: {self.title}", self.layout().markdown()]
+        parts += [_filled(self.explain, 120)] if self.explain else []
+        reasons = "\n".join(f"- {reason}" for reason in self.reasons())
+        return "\n\n".join([*parts, *([reasons] if reasons else [])])
+
+    def latex(self) -> str:
+        """The table as in the paper."""
+        text = self.layout().latex()
+        for sign, word in _LATEX_SIGNS.items():
+            text = text.replace(sign, word)
+        return f"% {self.heading}, {self.name}: {self.title}\n{text}"
+
+
+def show_claims(sections: Sequence[Section], summary: str, format: str) -> str:
+    """The ledger in one of `FORMATS`; json and csv hold one record a cell."""
+    if format in ("json", "csv"):
+        return render([dict(row) for section in sections for row in section.rows], format)
+    if format == "latex":
+        return "\n\n".join([section.latex() for section in sections] + [f"% {summary}"])
+    if format == "markdown":
+        return page(sections, summary).rstrip("\n")
+    return "\n\n".join([*(section.plain() for section in sections), summary])
+
+
+def write_claims(sections: Sequence[Section], summary: str, folder: Path) -> list[Path]:
+    """Write `papers.md`, `papers.tex` and `papers.csv` into `folder`; the paths written.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for suffix, format in ((".md", "markdown"), (".tex", "latex"), (".csv", "csv")):
+        path = folder / f"papers{suffix}"
+        path.write_text(show_claims(sections, summary, format) + "\n", encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def page(sections: Sequence[Section], summary: str) -> str:
+    """The whole ledger as a Markdown page."""
+    parts = ["# The papers' figures, checked", f"**{summary}.**", LEGEND.rstrip()]
+    heading = ""
+    for section in sections:
+        if section.heading != heading:
+            heading = section.heading
+            parts.append(f"## {heading}")
+        parts.append(section.markdown())
+    return "\n\n".join(parts) + "\n"
+
+
+def _by_row(cells: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in cells:
+        found.setdefault(cell["row"], []).append(cell)
+    return list(found.items())
+
+
+def _title(cell: Mapping[str, Any]) -> str:
+    return f"{cell['metric']} ({cell['unit']})" if cell["unit"] else str(cell["metric"])
+
+
+def _ours(cell: Mapping[str, Any]) -> str:
+    """Ours with one decimal more than printed, so that the rounding can be seen."""
+    if cell["ours"] is None:
+        return MISSING
+    if cell["ci_low"] is not None or not cell["published"]:
+        return significant(cell["ours"], 4)
+    decimals = len(cell["published"].partition(".")[2])
+    whole = float(cell["ours"]).is_integer() and not decimals
+    return f"{cell['ours']:.{decimals + (0 if whole else 1)}f}"
+
+
+def _line(cell: Mapping[str, Any]) -> tuple[str, ...]:
+    apart = MISSING if cell["difference"] is None else f"{cell['difference']:+.2f} %"
+    return (_title(cell), cell["published"] or MISSING, _ours(cell), apart, cell["verdict"], cell["why"] or "")
+
+
+def _accuracy_line(cells: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    why = "; ".join(dict.fromkeys(str(cell["why"]).removeprefix(f"{TRAINING} ") for cell in cells))
+    if len(cells) == 1:
+        return (_title(cells[0]), str(cells[0]["published"]), MISSING, MISSING, TRAINING, why)
+    listed = ", ".join(f"{cell['metric']} {cell['published']}" for cell in cells)
+    return (_wrap(listed, _WIDE), "", MISSING, MISSING, TRAINING, why)
+
+
+def _pair(cell: Mapping[str, Any]) -> str:
+    if cell["ours"] is None or cell["convention"] in _DEVICE_BOUND:
+        return " ".join(part for part in (cell["published"] or "", MARKS[cell["verdict"]]) if part)
+    published = cell["published"] or MISSING
+    return f"{published} \N{RIGHTWARDS ARROW} {_ours(cell)} {MARKS[cell['verdict']]}".rstrip()
+
+
+def _reason(why: str, names: Sequence[str]) -> str:
+    why = why[0].upper() + why[1:]
+    if not names:
+        return why + ("" if why.endswith(".") else ".")
+    listed = "; ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return f"{listed}: {why}"
+
+
+def _filled(text: str, width: int) -> str:
+    return "\n\n".join(textwrap.fill(part, width) for part in text.strip().split("\n\n"))
+
+
+def _wrap(text: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(text, width, break_long_words=False)) if text else ""
