@@ -142,15 +142,19 @@ def papers(
     from rich.console import Console
 
     from bench.papers import Inquiry, inquire
-    from bench.report import Section, show_claims, write_claims
+    from bench.report import Section, show_claims, write, write_claims
 
     inquiry = Inquiry(paper, table, measure, rows, sizes, device, seconds, out)
     ledger = inquire(inquiry, Console(stderr=True))
+    for run in ledger.runs:
+        write(run)
     sections = [Section(**chapter.facts) for chapter in ledger.chapters]
     print(show_claims(sections, ledger.summary, format.value))
     if output is not None:
         written = write_claims(sections, ledger.summary, output)
         print("\n".join(f"wrote {path}" for path in written), file=sys.stderr)
+    if ledger.runs:
+        print(f"runs    {inquiry.runs} (read them again with --rows {inquiry.runs})", file=sys.stderr)
     if ledger.interrupted:
         return INTERRUPTED
     return HARNESS_FAILED if ledger.failed else DONE

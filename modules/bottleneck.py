@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.insertion import Place
+from modules.insertion import Place, applied
 
 Style: TypeAlias = Literal["pytorch", "caffe"]
 EXPANSION = 4
@@ -30,7 +30,8 @@ class Bottleneck(nn.Module):
     Shapes: (B,channels,H,W) -> (B,4*planes,H/stride,W/stride).
 
     Raises:
-        ValueError: the 3x3 would have no channels, or such that do not divide by the groups.
+        ValueError: the 3x3 would have no channels, or such that do not divide by the groups; the context
+            block returns other channels than it is given.
 
     Source: Deep Residual Learning, Fig. 5; GCNet, Table 5(b); groups: Aggregated Residual Transformations, Table 1.
     """
@@ -70,9 +71,9 @@ class Bottleneck(nn.Module):
         y = functional.relu(self.bn2(self.conv2(y)), inplace=True)
         y = self.bn3(self.conv3(y))
         if self.context is not None and self.place == "after1x1":
-            y = self.context(y)
+            y = applied(self.context, y, y.shape[1])
         y = y + (x if self.downsample is None else self.downsample(x))
         y = functional.relu(y, inplace=True)
         if self.context is not None and self.place == "after_add":
-            y = self.context(y)
+            y = applied(self.context, y, y.shape[1])
         return y

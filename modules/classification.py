@@ -29,7 +29,8 @@ class ContextClassifier(nn.Module):
     Shapes: image (B,3,8H,8W) -> logits (B,classes).
 
     Raises:
-        ValueError: C is not divisible by 32; another depth or stage; a context block that does not exist or fit.
+        ValueError: C is not divisible by 32; another depth or stage; no classes; a context block that does not
+            exist or fit.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class ContextClassifier(nn.Module):
         often: Often = "every",
     ) -> None:
         super().__init__()
+        if classes < 1:
+            raise ValueError(f"classes must be at least 1, not {classes}")
         insertion = Insertion(context, stages, place, often)
         base = stem_width(channels)
         self.trunk = ResNet(layers_of(depth, layers), base, stem=stem, style=style, insertion=insertion)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from modules.criss_cross import CrissCross
 from modules.dual_attention import ChannelAttention, PositionAttention
-from modules.heads import ContextHead, classifier
+from modules.heads import ContextHead, classifier, to_classes
 from modules.networks import deep_trunk
 from modules.pointwise_spatial import PointwiseSpatial
 from modules.pyramid import conv_norm
@@ -27,7 +27,7 @@ class DualHead(nn.Module):
             nn.Sequential(conv_norm(channels, width, 3), attention, conv_norm(width, width, 3))
             for attention in (PositionAttention(width), ChannelAttention(width))
         )
-        self.classify = nn.Conv2d(width, classes, 1)
+        self.classify = to_classes(width, classes)
 
     def forward(self, maps: Maps) -> Tensor:
         position, channel = (branch(maps[-1]) for branch in self.branches)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from modules.attention import inner_width
 from modules.encoding import ContextEncoding
+from modules.insertion import applied
 from modules.pyramid import AtrousPyramid, PyramidPooling, conv_norm
 from modules.registry import create
 from modules.resnet import Maps
@@ -16,10 +17,21 @@ from modules.resnet import Maps
 Fused: TypeAlias = Literal["afnb", "fnb", "common", "none"]
 
 
+def to_classes(width: int, classes: int) -> nn.Conv2d:
+    """The 1x1 that ends every head: (B,width,H,W) -> logits (B,classes,H,W).
+
+    Raises:
+        ValueError: there is no class.
+    """
+    if classes < 1:
+        raise ValueError(f"classes must be at least 1, not {classes}")
+    return nn.Conv2d(width, classes, 1)
+
+
 def classifier(channels: int, width: int, classes: int, bias: bool = False) -> nn.Sequential:
     """3x3 to `width`, with bias where asked, batch norm, ReLU, 1x1 to `classes`: (B,C,H,W) -> (B,classes,H,W)."""
     conv = nn.Conv2d(channels, width, 3, padding=1, bias=bias)
-    return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.Conv2d(width, classes, 1))
+    return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True), to_classes(width, classes))
 
 
 class PlainHead(nn.Module):
@@ -42,6 +54,9 @@ class ContextHead(nn.Module):
 
     The block may return more channels than it takes, as a parallel `gald` does; `width` stands in for C/4 where given.
 
+    Raises:
+        ValueError: the block returns other channels than `returned`.
+
     Source: GCNet, Table 12; GALD, Sec. 3 (the head of CCNet's code).
     """
 
@@ -49,12 +64,12 @@ class ContextHead(nn.Module):
         super().__init__()
         width = inner_width(channels, width, parts=4)
         self.before = conv_norm(channels, width, 3)
-        self.block = block
+        self.block, self.returned = block, returned
         self.after = conv_norm(returned, width, 3)
         self.classify = classifier(channels + width, width, classes)
 
     def forward(self, maps: Maps) -> Tensor:
-        context = self.after(self.block(self.before(maps[-1])))
+        context = self.after(applied(self.block, self.before(maps[-1]), self.returned))
         logits: Tensor = self.classify(torch.cat([maps[-1], context], dim=1))
         return logits
 
@@ -67,21 +82,33 @@ class EncodingHead(nn.Module):
         width: C/4.
         classes: of the data set.
         kernel: of the first convolution: 1 behind a JPU, 3 else, 0 for none where the neck has done it.
+        presence: when that classifier is executed: in training mode only, always, or never.
 
-    Shapes: maps -> logits (B,classes,H,W), logits of presence (B,classes).
+    Shapes: maps -> logits (B,classes,H,W), logits of presence (B,classes); the first alone without presence.
 
     Source: Context Encoding for Semantic Segmentation, Fig. 2; FastFCN, Sec. 4.
     """
 
-    def __init__(self, channels: int, width: int, classes: int, kernel: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        classes: int,
+        kernel: int,
+        presence: Literal["train", "always", "none"] = "always",
+    ) -> None:
         super().__init__()
+        self.presence = presence
         self.reduce = conv_norm(channels, width, kernel) if kernel else nn.Identity()
         self.encode = ContextEncoding(width, classes=classes)
-        self.classify = nn.Conv2d(width, classes, 1)
+        self.classify = to_classes(width, classes)
 
-    def forward(self, maps: Maps) -> tuple[Tensor, Tensor]:
-        gated, presence = self.encode.encode(self.reduce(maps[-1]))
-        return self.classify(gated), self.encode.classify(presence)
+    def forward(self, maps: Maps) -> Tensor | tuple[Tensor, Tensor]:
+        gated, vector = self.encode.encode(self.reduce(maps[-1]))
+        logits: Tensor = self.classify(gated)
+        if self.presence == "none" or (self.presence == "train" and not self.training):
+            return logits
+        return logits, self.encode.classify(vector)
 
 
 class PyramidHead(nn.Module):
@@ -147,7 +174,7 @@ class AsymmetricHead(nn.Module):
         if context != "none":
             sampling = "none" if context == "nb" else "pyramid_average"
             self.context = create("apnb", width, "reference", share="query_key", sampling=sampling, **options)
-        self.classify = nn.Conv2d(width, classes, 1)
+        self.classify = to_classes(width, classes)
 
     def forward(self, maps: Maps) -> Tensor:
         _, _, c4, x = maps

@@ -5,12 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from torch import nn
+from torch import Tensor, nn
 
 from modules.gald import aggregation
 
 Place: TypeAlias = Literal["after1x1", "after_add"]
 Often: TypeAlias = Literal["every", "alternate", "once"]
+
+
+def applied(block: nn.Module, x: Tensor, returned: int) -> Tensor:
+    """What a context block makes of `x`, for a place that takes `returned` channels of it.
+
+    Raises:
+        ValueError: it returns other channels.
+    """
+    y: Tensor = block(x)
+    if y.shape[1] != returned:
+        raise ValueError(
+            f"a context block must return {returned} channels here, not {y.shape[1]} as {type(block).__name__} does"
+        )
+    return y
 
 
 @dataclass(frozen=True)

@@ -282,7 +282,7 @@ class FastFcn(Segmentation):
         neck = None if up == "none" else necks[up]()
         given = width if up == "fpn" else channels
         if head == "encoding":
-            top: nn.Module = EncodingHead(given, width, classes, {"jpu": 1, "fpn": 0}.get(up, 3))
+            top: nn.Module = EncodingHead(given, width, classes, {"jpu": 1, "fpn": 0}.get(up, 3), aux)
         else:
             top = AtrousHead(given, classes) if head == "aspp" else PyramidHead(given, width, classes)
         super().__init__(

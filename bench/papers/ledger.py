@@ -10,6 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
+from bench.axes import parse_sizes
+from bench.environment import pick_device
 from bench.papers.judge import MEASURED, Finding, judge
 from bench.papers.measured import Measurement, suite_of
 from bench.papers.published import Table, choose, facts
@@ -29,7 +31,7 @@ class Inquiry:
         sizes: map size in place of the published ones.
         device: `auto`, `cpu` or `cuda`.
         seconds: time budget of a group, per block; null for the suite's.
-        out: folder for the runs, one a suite; null for `results/`.
+        out: folder for the runs, one a suite; null for one under `results/`, named after device and size.
     """
 
     paper: str | None = None
@@ -41,9 +43,24 @@ class Inquiry:
     seconds: float | None = None
     out: Path | None = None
 
+    @property
+    def runs(self) -> Path:
+        """The folder that the runs of `measure` lie in.
+
+        Raises:
+            SpecError: the device does not exist.
+        """
+        size = f"-{self.sizes.strip()}" if self.sizes else ""
+        return self.out or Path("results") / f"papers-{pick_device(self.device)}{size}"
+
     def __post_init__(self) -> None:
+        pick_device(self.device)
         if self.sizes is not None and not self.measure:
             raise SpecError(f"--sizes {self.sizes} is for --measure: what is not measured has its published size")
+        if self.seconds is not None and not self.measure:
+            raise SpecError(f"--seconds {self.seconds:g} is for --measure: nothing else takes time samples")
+        if self.out is not None and not self.measure:
+            raise SpecError(f"--out {self.out} is for the runs of --measure; --output names a folder for the ledger")
         if self.sizes is not None and "," in self.sizes:
             raise SpecError(f"papers takes one size in place of the published ones, not '{self.sizes}'")
         if self.measure and self.rows is not None:
@@ -72,9 +89,16 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Ledger:
-    """What an inquiry found, and whether its measuring failed for some case or was interrupted."""
+    """What an inquiry found.
+
+    Attributes:
+        chapters: table by table.
+        runs: folders of the runs that were measured for it.
+        failed, interrupted: whether measuring failed for some case, or was interrupted.
+    """
 
     chapters: tuple[Chapter, ...]
+    runs: tuple[Path, ...] = ()
     failed: bool = False
     interrupted: bool = False
 
@@ -93,7 +117,7 @@ class Ledger:
         quoted = sum(finding.cell.convention == "quoted" for finding in findings)
         parts += [f"{quoted} quoted from others"] if quoted else []
         training = sum(finding.verdict == "needs training" for finding in findings)
-        parts += [f"{training} accuracies need training"] if training else []
+        parts += [f"{training} of accuracy need{'s' if training == 1 else ''} training"] if training else []
         return "; ".join(parts)
 
 
@@ -106,31 +130,38 @@ def inquire(inquiry: Inquiry, console: Console) -> Ledger:
     """
     tables = choose(inquiry.paper, inquiry.table)
     taken: dict[str, Sequence[dict[str, Any]]] = {}
+    runs: list[Path] = []
     failed = interrupted = False
     suites = dict.fromkeys(suite for table in tables if (suite := suite_of(table)) is not None)
-    if inquiry.measure and not suites:
+    if (inquiry.measure or inquiry.rows is not None) and not suites:
         raise SpecError("the chosen tables hold nothing to measure: no time, rate or device memory of a known network")
     for suite in suites:
         if inquiry.measure and not interrupted:
             folder, broken, interrupted = _measure(suite, inquiry, console)
             failed = failed or broken
-            taken[suite] = read_rows(folder / ROWS)
+            runs.append(folder)
+            taken[suite] = _at(inquiry.sizes, read_rows(folder / ROWS))
         elif inquiry.rows is not None and (inquiry.rows / suite / ROWS).exists():
             taken[suite] = read_rows(inquiry.rows / suite / ROWS)
     if inquiry.rows is not None and not taken:
         raise SpecError(f"'{inquiry.rows}' holds no run of {', '.join(suites)}; give what --out named when measuring")
-    return Ledger(tuple(_chapters(tables, taken)), failed, interrupted)
+    return Ledger(tuple(_chapters(tables, taken)), tuple(runs), failed, interrupted)
 
 
 def _measure(suite: str, inquiry: Inquiry, console: Console) -> tuple[Path, bool, bool]:
-    folder = inquiry.out / suite if inquiry.out is not None else None
     settings = {"seconds": inquiry.seconds}
-    outcome = run_sweep(
-        Request(suite, {"sizes": inquiry.sizes}, inquiry.device, None, folder, settings),
-        console,
-    )
+    request = Request(suite, {"sizes": inquiry.sizes}, inquiry.device, None, inquiry.runs / suite, settings)
+    outcome = run_sweep(request, console)
     console.print(f"{suite}: {outcome.text}", markup=False, highlight=False, soft_wrap=True)
     return outcome.folder, outcome.failed, outcome.interrupted
+
+
+def _at(size: str | None, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of one map size, where one was asked for: a folder may hold those of an earlier call at another."""
+    if size is None:
+        return rows
+    (wanted,) = parse_sizes(size)
+    return [row for row in rows if (row["height"], row["width"]) == wanted]
 
 
 def _chapters(tables: Iterable[Table], taken: dict[str, Sequence[dict[str, Any]]]) -> Iterable[Chapter]:

@@ -28,7 +28,7 @@ does not say enough, or the figure is another group's. ? to be measured with `--
 it needs training on the data set named below its table. Times, rates and device memory are printed as published; their
 ratios stand below the table.
 """
-_LATEX_SIGNS = {MARKS["reproduced"]: "yes", MARKS["not reproduced"]: "no", "\N{RIGHTWARDS ARROW}": "->"}
+_LATEX_SIGNS = {MARKS["reproduced"]: "yes", MARKS["not reproduced"]: "no", "\N{RIGHTWARDS ARROW}": r"$\to$"}
 _NARROW, _WIDE = 32, 60
 
 

@@ -177,6 +177,21 @@ def test_a_constructor_that_does_not_fit_is_refused(scratch: None) -> None:
         ("gald", 32, {"ga": "nll"}, "unknown block 'nll'; did you mean 'nl'"),
         ("gald", 32, {"ga": "gald"}, "ga cannot be 'gald' itself"),
         ("resnet", 64, {"context": "jpu"}, "'jpu' is of family 'upsample', not a context block"),
+        ("gcnet", 64, {"head": "jpu"}, "'jpu' is of family 'upsample', not a context block; allowed: identity, nl,"),
+        ("gcnet", 64, {"head": "gcnet"}, "'gcnet' is of family 'network', not a context block; did you mean 'gc'"),
+        ("gcnet", 64, {"head": "none"}, "unknown block 'none'"),
+        ("gcnet", 64, {"head": "gc/ratio"}, "'ratio' in 'gc/ratio' is not an option of its own; write name/option="),
+        ("gcnet", 64, {"head": "gc/ratio=3"}, "cannot build 'gc:ratio=3': channels 16 are not divisible by the ratio"),
+        ("gcnet", 64, {"head": "gc/ratoi=4"}, "unknown option 'ratoi' of 'gc'; did you mean 'ratio'"),
+        ("galdnet", 64, {"ga": "gald/ld=v2"}, "ga cannot be 'gald' itself"),
+        ("galdnet", 64, {"ld": "v2", "residual": "code"}, "residual=code is defined for ld=v1 only"),
+        ("ann", 64, {"fusion": "nb"}, r"option 'fusion' of 'ann' cannot be 'nb'; allowed: afnb\|fnb\|common\|none"),
+        ("ann", 64, {"side": "both"}, r"option 'side' of 'ann' cannot be 'both'; allowed: even\|odd"),
+        ("fcn", 64, {"aux": "never"}, r"option 'aux' of 'fcn' cannot be 'never'; allowed: train\|always\|none"),
+        ("fastfcn", 64, {"variant": "jpu_x"}, "width 16 is not divisible by 64"),
+        ("fastfcn", 64, {"head": "fcn"}, r"option 'head' of 'fastfcn' cannot be 'fcn'; allowed: encoding\|aspp\|psp"),
+        ("ccnet", 64, {"recurrence": 0}, "recurrence must be at least 1, not 0"),
+        ("psanet", 64, {"shrink": 0}, "shrink must be at least 1, not 0"),
     ],
 )
 def test_what_cannot_be_built_is_named(name: str, channels: int, options: dict[str, object], message: str) -> None:
@@ -192,3 +207,61 @@ def test_an_unknown_implementation_is_named() -> None:
 
 def test_options_of_leaves_the_reserved_out() -> None:
     assert list(options_of(Doubled, ("channels", "impl", "times"))) == ["width", "how", "rate", "sizes", "flag"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "options"),
+    [
+        ("gc", "gc", {}),
+        ("gc/ratio=4", "gc", {"ratio": "4"}),
+        ("gc/ratio=4/pooling=avg", "gc", {"ratio": "4", "pooling": "avg"}),
+        ("apnb/sizes=1+2/sampling=pyramid_max", "apnb", {"sizes": "1+2", "sampling": "pyramid_max"}),
+    ],
+)
+def test_a_nested_spec_is_a_name_and_the_text_of_its_options(spec: str, name: str, options: dict[str, str]) -> None:
+    assert registry.read_nested(spec) == (name, options)
+
+
+@pytest.mark.parametrize(
+    ("spec", "item"),
+    [
+        ("gc/", ""),
+        ("gc/ratio", "ratio"),
+        ("gc/ratio=", "ratio="),
+        ("gc/=4", "=4"),
+        ("gc/ratio=4//pooling=avg", ""),
+        ("gc/ratio=4/ratio=8", "ratio=8"),
+    ],
+)
+def test_a_malformed_nested_spec_is_quoted_where_it_breaks(spec: str, item: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        registry.read_nested(spec)
+    form = "write name/option=value/option=value"
+    assert str(caught.value) == f"'{item}' in '{spec}' is not an option of its own; {form}"
+
+
+def test_nested_options_stand_over_the_defaults_of_their_place(scratch: None) -> None:
+    registry.register("doubled", family="context", paper="ours", equation="1")(Doubled)
+    block = registry.create_nested("doubled/width=3/sizes=4+5/flag=true", 4, times=7, width=9)
+
+    assert isinstance(block, Doubled)
+    assert block.given == {"times": 7, "width": 3, "how": "left", "rate": 0.5, "sizes": (4, 5), "flag": True}
+    assert block.impl == "reference"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("jpu", "'jpu' is of family 'upsample', not a context block"),
+        ("fnb/inner=4", "'fnb' is of family 'fusion', not a context block"),
+        ("gx", "unknown block 'gx'; did you mean 'gc'"),
+        ("gc/width=4", "unknown option 'width' of 'gc'"),
+        ("gc/ratio=x", "option 'ratio' of 'gc' cannot be 'x'; allowed: integer"),
+        ("gc/ratio=5", "cannot build 'gc:ratio=5': channels 32 are not divisible by the ratio 5"),
+        ("gc:ratio=4", "unknown block 'gc:ratio=4'"),
+    ],
+)
+def test_a_nested_block_that_cannot_be_is_named(spec: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message) as caught:
+        registry.create_nested(spec, 32)
+    assert "\n" not in str(caught.value)

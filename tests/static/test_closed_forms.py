@@ -65,6 +65,11 @@ def nl(n: int, c: int) -> int:
     return 4 * n * c * (c // 2) + 2 * n**2 * (c // 2)
 
 
+def pooled_first(n: int, s: int, c: int) -> int:
+    """A non-local block whose phi and g see `s` pooled positions only."""
+    return 2 * n * c * (c // 2) + 2 * s * c * (c // 2) + 2 * n * s * (c // 2)
+
+
 def psp(c: int, width: int, out: int, n: int) -> int:
     levels = (1 + 4 + 9 + 36) * c * width
     return levels + (n * (c + 4 * width) * out if out else 0)
@@ -79,6 +84,9 @@ FORMS: dict[str, Callable[[int, int, int], int]] = {
     "nl:mode=gaussian": lambda h, w, c: (h * w) ** 2 * (c + c // 2) + 2 * h * w * c * (c // 2),
     "nl:mode=concat": lambda h, w, c: 4 * h * w * c * (c // 2) + (h * w) ** 2 * (c + c // 2),
     "nl:sub_sample=true": lambda h, w, c: 4 * h * w * c * (c // 2) + 2 * (h * w) * ((h // 2) * (w // 2)) * (c // 2),
+    "nl:sub_sample=true,pool=3": lambda h, w, c: 4 * h * w * c * (c // 2) + h * w * half(h) * half(w) * c,
+    "nl:sub_sample=true,pool_first=true": lambda h, w, c: pooled_first(h * w, (h // 2) * (w // 2), c),
+    "nl:sub_sample=true,pool_first=true,pool=3": lambda h, w, c: pooled_first(h * w, half(h) * half(w), c),
     "nl:fuse=project": lambda h, w, c: nl(h * w, c) + 2 * h * w * c * c,
     "snl": lambda h, w, c: 2 * h * w * c + c * c,
     "gc": lambda h, w, c: 2 * h * w * c + 2 * c * c // 16,
@@ -95,6 +103,7 @@ FORMS: dict[str, Callable[[int, int, int], int]] = {
     "apnb:sampling=none,share=none": lambda h, w, c: nl(h * w, c),
     "fnb": lambda h, w, c: 3 * h * w * c * (c // 2) + 2 * (h * w) ** 2 * (c // 2),
     "afnb": lambda h, w, c: 5 * h * w * c * (c // 2) // 2 + 2 * h * w * S * (c // 2),
+    "afnb:sampling=none,share=none": lambda h, w, c: 3 * h * w * c * (c // 2) + 2 * (h * w) ** 2 * (c // 2),
     "afnb:share=none": lambda h, w, c: 3 * h * w * c * (c // 2) + 2 * h * w * S * (c // 2),
     "cgnl": lambda h, w, c: cgnl(h * w, c),
     "cgnl:groups=4": lambda h, w, c: cgnl(h * w, c, 4),
@@ -136,22 +145,109 @@ def bottleneck(n_in: int, n_out: int, inside: int, width: int) -> int:
     return n_in * inside * width + n_out * 9 * width * width + n_out * width * 4 * width
 
 
-def resnet50(side: int, output_stride: int, base: int) -> int:
-    """Convolutions of ResNet-50 on a square image whose side divides by 32."""
-    total = (side // 2) ** 2 * 49 * 3 * base
-    stride, inside = 4, base
-    for stage, blocks in enumerate((3, 4, 6, 3)):
-        width = base * 2**stage
-        before = side // stride
-        if stage:
-            stride = min(2 * stride, output_stride)
-        after = side // stride
+def halved(size: int) -> int:
+    """Positions along one axis after a padded 3x3 of stride 2."""
+    return (size + 1) // 2
+
+
+def stages(h: int, w: int, inside: int, base: int, output_stride: int, layers: tuple[int, ...]) -> int:
+    """The bottlenecks of all stages on a map of stride 4 with `inside` channels."""
+    total, stride = 0, 4
+    for stage, blocks in enumerate(layers):
+        width, before = base * 2**stage, h * w
+        if stage and stride < output_stride:
+            h, w, stride = halved(h), halved(w), 2 * stride
         for block in range(blocks):
-            n_in, n_out = (before**2 if block == 0 else after**2), after**2
-            total += bottleneck(n_in, n_out, inside, width)
-            total += n_out * inside * 4 * width if block == 0 else 0
+            total += bottleneck(before if block == 0 else h * w, h * w, inside, width)
+            total += h * w * inside * 4 * width if block == 0 else 0
             inside = 4 * width
     return total
+
+
+def resnet50(side: int, output_stride: int, base: int) -> int:
+    """Convolutions of ResNet-50 on a square image whose side divides by 32."""
+    return (side // 2) ** 2 * 49 * 3 * base + stages(side // 4, side // 4, base, base, output_stride, (3, 4, 6, 3))
+
+
+def deep_trunk(h: int, w: int, c: int, ceil: bool, output_stride: int = 8) -> int:
+    """Convolutions of a ResNet of `LAYERS` with a deep stem on an image of h x w; `ceil` is how its max pooling rounds."""
+    base, h, w = c // 32, halved(h), halved(w)
+    stem = h * w * 9 * (3 * base + 3 * base * base)
+    h, w = (h // 2 + 1, w // 2 + 1) if ceil else (halved(h), halved(w))
+    return stem + stages(h, w, 2 * base, base, output_stride, LAYERS)
+
+
+def context_head(h: int, w: int, c: int, block: Callable[[int, int, int], int], given: int = 1) -> int:
+    """Two 3x3 around a block on C/4 channels that returns `given` times as many, 3x3 with c5 beside, 1x1 to 19."""
+    q = c // 4
+    return h * w * (9 * c * q + 9 * given * q * q + 9 * (c + q) * q + q * 19) + block(h, w, q)
+
+
+def asymmetric_head(n: int, c: int, keys: int) -> int:
+    """Fusion of c4 and c5 at D = C/8, 3x3 to C/4, attention of the same D, each projected, 1x1 to 19."""
+    q, d = c // 4, c // 8
+    fusion = n * (c * d + 2 * (c // 2) * d + d * c) + 2 * n * keys * d + n * 2 * c * c
+    context = n * 4 * q * d + 2 * n * keys * d + n * 2 * q * q
+    return fusion + n * 9 * c * q + context + n * q * 19
+
+
+def encoding_head(n: int, c: int, kernel: int) -> int:
+    """Convolution to D = C/4, 1x1, 32 codewords, the gate, logits of 59 classes; those of presence are for training."""
+    d = c // 4
+    return n * (kernel**2 * c * d + d * d + 2 * 32 * d + d * 59) + d * d
+
+
+def pyramid_head(n: int, c: int) -> int:
+    return psp(c, c // 4, 0, n) + n * (9 * 2 * c * (c // 4) + (c // 4) * 59)
+
+
+def atrous_head(h: int, w: int, c: int) -> int:
+    e = c // 8
+    return FORMS["aspp"](h, w, c) + h * w * (9 * e * e + e * 59)
+
+
+def auxiliary(n: int, c: int, width: int, classes: int) -> int:
+    return n * (9 * (c // 2) * width + width * classes)
+
+
+LAYERS, ROUNDED_UP = (1, 2, 1, 2), ("gcnet", "galdnet", "ann")
+NETWORK_FORMS: dict[str, Callable[[int, int, int], int]] = {
+    "fcn": lambda h, w, c: h * w * (9 * c * (c // 4) + (c // 4) * 19),
+    "fcn:aux=always": lambda h, w, c: h * w * (9 * c * (c // 4) + (c // 4) * 19) + auxiliary(h * w, c, c // 8, 19),
+    "gcnet:head=identity": lambda h, w, c: context_head(h, w, c, lambda h, w, q: 0),
+    "gcnet:head=identity,aux=always": lambda h, w, c: (
+        context_head(h, w, c, lambda h, w, q: 0) + auxiliary(h * w, c, c // 4, 19)
+    ),
+    "gcnet:head=nl": lambda h, w, c: context_head(h, w, c, FORMS["nl"]),
+    "gcnet:head=gc/ratio=4": lambda h, w, c: context_head(h, w, c, FORMS["gc:ratio=4"]),
+    "galdnet": lambda h, w, c: context_head(h, w, c, FORMS["gald"]),
+    "galdnet:arrangement=parallel": lambda h, w, c: context_head(h, w, c, FORMS["gald"], 2),
+    "ann": lambda h, w, c: asymmetric_head(h * w, c, S),
+    "ann:fusion=fnb,context=nb": lambda h, w, c: asymmetric_head(h * w, c, h * w),
+    "fastfcn:up=none": lambda h, w, c: encoding_head(h * w, c, 3),
+    "fastfcn": lambda h, w, c: jpu(h, w, c) + encoding_head(h * w, c, 1),
+    "fastfcn:aux=always": lambda h, w, c: (
+        jpu(h, w, c) + encoding_head(h * w, c, 1) + c // 4 * 59 + auxiliary(halved(h) * halved(w), c, c // 8, 59)
+    ),
+    "fastfcn:up=bilinear": lambda h, w, c: encoding_head(h * w, c, 3),
+    "fastfcn:head=psp": lambda h, w, c: jpu(h, w, c) + pyramid_head(h * w, c),
+    "fastfcn:head=aspp": lambda h, w, c: jpu(h, w, c) + atrous_head(h, w, c),
+}
+
+
+@pytest.mark.parametrize(("h", "w", "c", "side"), [(16, 18, 64, "even"), (17, 16, 128, "odd")])
+@pytest.mark.parametrize("network", NETWORK_FORMS)
+def test_networks_are_trunk_and_head(network: str, h: int, w: int, c: int, side: str) -> None:
+    ((name, options),) = parse_blocks(network)
+    case = make_case(name, {**options, "side": side, "layers": LAYERS}, h, w, c)
+    figures = with_fvcore(trace_figures(case), build(case))
+    ceil, less = name in ROUNDED_UP, 7 if side == "odd" else 0
+    output_stride = 32 if name == "fastfcn" and options.get("up") != "none" else 8
+    trunk = deep_trunk(8 * h - less, 8 * w - less, c, ceil, output_stride)
+    more = 1 if ceil and side == "even" else 0
+    expected = trunk + NETWORK_FORMS[network](h + more, w + more, c)
+
+    assert (figures.macs, figures.macs_torch, figures.macs_fvcore) == (expected, expected, expected)
 
 
 @pytest.mark.parametrize("output_stride", [8, 16, 32])

@@ -1,0 +1,254 @@
+"""Rows made by hand against published times, rates and device memory: directions, intervals, verdicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.papers.judge import Finding
+from bench.papers.measured import Measurement, suite_of, timed_cells
+from bench.papers.published import Cell, Table
+from bench.row import make_row
+from modules.options import SpecError
+
+Row = dict[str, Any]
+
+
+def cell(row: str, metric: str, published: str, convention: str, block: str, base: str = "", **fields: str) -> Cell:
+    known = {"unit": {"time": "ms", "fps": "1/s", "cuda_memory": "MB"}.get(convention, "x"), "size": "8x12"}
+    known |= {"channels": "16", "note": "Of a card of 2017.", "table": "1"}
+    places = {"paper": "ann", "row": row, "metric": metric}
+    how = {"published": published, "convention": convention, "block": block, "base": base}
+    return Cell(**{**known, **places, **how, **fields}, stated=True)
+
+
+def table_of(*cells: Cell) -> Table:
+    return Table("ann", "1", "a title", "", cells)
+
+
+SLOW = [
+    cell("slow", "time", "100", "time", "nl"),
+    cell("slow", "FPS", "10", "fps", "nl"),
+    cell("slow", "FPS ratio", "1.0", "ratio_of_fps", "nl"),
+    cell("slow", "memory", "300", "cuda_memory", "nl"),
+]
+
+
+def table_with(convention: str, published: str, **fields: str) -> Table:
+    """The slow rows, and one of a quick block that is compared with them."""
+    metric = {"time": "time", "fps": "FPS", "cuda_memory": "memory"}.get(convention, "FPS ratio")
+    return table_of(*SLOW, cell("quick", metric, published, convention, "gc:ratio=4", "slow", **fields))
+
+
+def rows_of(table: Table, device: str = "cuda", size: str | None = None, **quick: object) -> list[Row]:
+    """The rows of a run on `device`: 50 ms for `nl`, and `quick` over 25 ms for `gc`."""
+    reference = {"status": "ok", "latency_ms": 50.0, "reference": "nl", "ratio": 1.0}
+    reference |= {"ratio_ci_low": 1.0, "ratio_ci_high": 1.0}
+    other = {"status": "ok", "latency_ms": 25.0, "reference": "nl", "ratio": 0.5}
+    other |= {"ratio_ci_low": 0.5, "ratio_ci_high": 0.5}
+    first, last = table.cells[0].case(device, size), table.cells[-1].case(device, size)
+    return [make_row(first.row(), reference), make_row(last.row(), other, quick)]
+
+
+def judged(table: Table, rows: list[Row]) -> Finding:
+    """The finding on the quick row."""
+    return Measurement.of(rows, table).findings(table)[-1]
+
+
+@pytest.mark.parametrize(
+    ("convention", "published", "ours", "low", "high"),
+    [
+        ("time", "50", 25.0, 0.4, 0.625),
+        ("fps", "20", 40.0, 1.6, 2.5),
+        ("ratio_of_fps", "2.0", 2.0, 1.6, 2.5),
+        ("ratio_of_time", "2.0", 2.0, 1.6, 2.5),
+    ],
+)
+def test_a_time_is_this_row_over_its_base_and_all_else_the_other_way_round(
+    convention: str, published: str, ours: float, low: float, high: float
+) -> None:
+    table = table_with(convention, published)
+    found = judged(table, rows_of(table, ratio_ci_low=0.4, ratio_ci_high=0.625))
+    assert (found.ours, found.low, found.high) == (ours, low, high)
+    assert found.verdict == "reproduced"
+    direction = "0.50 x [0.40, 0.62]" if convention == "time" else "2.00 x [1.60, 2.50]"
+    printed = "0.50" if convention == "time" else "2.00"
+    assert found.why == f"{direction} of slow, published {printed} x (within 10%)"
+
+
+def test_seconds_stay_seconds() -> None:
+    table = table_with("time", "0.05", unit="s")
+    assert judged(table, rows_of(table)).ours == 0.025
+
+
+@pytest.mark.parametrize(
+    ("convention", "agreeing", "apart"),
+    [
+        ("time", ("54.9", "45.5"), ("55.1", "45.4")),
+        ("fps", ("21.9", "18.2"), ("22.1", "18.1")),
+        ("ratio_of_fps", ("2.19", "1.82"), ("2.21", "1.81")),
+        ("ratio_of_time", ("2.19", "1.82"), ("2.21", "1.81")),
+    ],
+)
+def test_a_ratio_agrees_within_a_tenth(convention: str, agreeing: tuple[str, ...], apart: tuple[str, ...]) -> None:
+    for published in (*agreeing, *apart):
+        table = table_with(convention, published)
+        found = judged(table, rows_of(table))
+        assert found.verdict == ("reproduced" if published in agreeing else "not reproduced")
+        assert found.why.endswith(" (within 10%)" if published in agreeing else " (not within 10%)")
+
+
+@pytest.mark.parametrize(
+    ("published", "verdict"),
+    [("65.9", "reproduced"), ("36.4", "reproduced"), ("66.1", "not reproduced"), ("36.3", "not reproduced")],
+)
+def test_the_interval_widens_what_agrees(published: str, verdict: str) -> None:
+    table = table_with("time", published)
+    assert judged(table, rows_of(table, ratio_ci_low=0.4, ratio_ci_high=0.6)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("device", "size", "apart"),
+    [
+        ("cpu", None, "on a CPU instead of a GPU"),
+        ("cuda", "4x6", "at map size 4x6 instead of 8x12"),
+        ("cpu", "4x6", "at map size 4x6 instead of 8x12 and on a CPU instead of a GPU"),
+    ],
+)
+@pytest.mark.parametrize(("published", "near"), [("50", "within 10%"), ("90", "not within 10%")])
+def test_elsewhere_a_ratio_neither_confirms_nor_refutes(
+    device: str, size: str | None, apart: str, published: str, near: str
+) -> None:
+    table = table_with("time", published)
+    found = judged(table, rows_of(table, device, size))
+    assert (found.ours, found.low, found.high, found.verdict) == (25.0, 0.5, 0.5, "not comparable")
+    assert found.why == f"0.50 x [0.50, 0.50] of slow, published 0.{published} x ({near}), {apart}"
+
+
+def test_a_cell_that_was_published_at_the_size_of_the_run_is_compared() -> None:
+    cells = [cell("small", "time", "30", "time", "nl", size="4x6"), *table_with("time", "50").cells]
+    table = table_of(*cells, cell("less", "time", "15", "time", "gc:ratio=4", "small", size="4x6"))
+    found = {f.cell.row: f for f in Measurement.of(rows_of(table, size="4x6"), table).findings(table)}
+    assert found["less"].verdict == "reproduced"
+    assert (found["quick"].verdict, found["quick"].why) == ("not measured", "not in the run")
+
+
+def test_the_row_that_others_are_compared_with_has_no_verdict_of_its_own() -> None:
+    table = table_with("time", "50")
+    found = {f.cell.metric: f for f in Measurement.of(rows_of(table), table).findings(table)[:3]}
+    assert {metric: f.ours for metric, f in found.items()} == {"time": 50.0, "FPS": 20.0, "FPS ratio": None}
+    assert {(f.verdict, f.why, f.low) for f in found.values()} == {
+        ("not comparable", "the row that others are compared with", None)
+    }
+
+
+@pytest.mark.parametrize("status", ["oom", "skipped", "unsupported", "timeout", "crashed", "invalid"])
+@pytest.mark.parametrize("convention", ["time", "fps", "ratio_of_fps", "cuda_memory"])
+def test_a_row_without_a_time_is_not_measured_and_says_why(convention: str, status: str) -> None:
+    table = table_with(convention, "2")
+    found = judged(table, rows_of(table, status=status, reason="too large", latency_ms=None, ratio=None))
+    assert (found.ours, found.verdict, found.why) == (None, "not measured", f"{status}: too large")
+
+
+def test_a_row_that_is_not_there_is_not_measured() -> None:
+    table = table_with("time", "50")
+    found = judged(table, rows_of(table)[:1])
+    assert (found.ours, found.verdict, found.why) == (None, "not measured", "not in the run")
+    assert {(f.verdict, f.why) for f in Measurement.of([], table).findings(table)} == {
+        ("not measured", "not in the run")
+    }
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        {"reference": None, "ratio": None, "ratio_ci_low": None, "ratio_ci_high": None},
+        {"reference": "snl"},
+        {"reference": "nl:mode=gaussian"},
+    ],
+)
+def test_a_ratio_to_another_block_is_none(lost: Row) -> None:
+    table = table_with("time", "50")
+    found = judged(table, rows_of(table, **lost))
+    assert (found.ours, found.low, found.verdict) == (25.0, None, "not measured")
+    assert found.why == "the run has no ratio to nl"
+
+
+def resident_bytes(block: str) -> int:
+    """Weights and the map of the case, in fp32: `nl` with D = 8, `gc` with C/4 = 4."""
+    weights = {"nl": 3 * (16 * 8 + 8) + 8 * 16 + 16, "gc": (16 + 1) + (16 * 4 + 4) + 2 * 4 + (4 * 16 + 16)}
+    return 4 * (weights[block] + 16 * 8 * 12)
+
+
+@pytest.mark.parametrize(
+    ("published", "verdict", "near"),
+    [
+        *(("150", "reproduced", "within"), ("164", "reproduced", "within"), ("137", "reproduced", "within")),
+        *(("166", "not reproduced", "not within"), ("136", "not reproduced", "not within")),
+    ],
+)
+def test_device_memory_is_peak_and_what_is_resident(published: str, verdict: str, near: str) -> None:
+    table = table_with("cuda_memory", published)
+    first, last = rows_of(table)
+    first["cuda_peak_bytes"] = 20_000_000 - resident_bytes("nl")
+    last["cuda_peak_bytes"] = 10_000_000 - resident_bytes("gc")
+    found = Measurement.of([first, last], table).findings(table)
+    base, quick = found[3], found[4]
+    assert (base.ours, base.verdict, base.why) == (20.0, "not comparable", "on another device. Of a card of 2017.")
+    assert (quick.ours, quick.low, quick.high, quick.verdict) == (10.0, None, None, verdict)
+    assert quick.why == f"0.50 x of slow, published {int(published) / 300:.2f} x ({near} 10%)"
+
+
+def test_device_memory_at_another_size_is_not_compared() -> None:
+    table = table_with("cuda_memory", "150")
+    rows = [{**row, "cuda_peak_bytes": 10_000_000} for row in rows_of(table, size="4x6")]
+    found = judged(table, rows)
+    assert found.verdict == "not comparable"
+    assert found.why.endswith("at map size 4x6 instead of 8x12")
+
+
+def test_device_memory_is_not_measured_off_the_device() -> None:
+    table = table_with("cuda_memory", "150")
+    found = judged(table, rows_of(table, "cpu"))
+    assert (found.ours, found.verdict) == (None, "not measured")
+    assert found.why == "device memory is read on CUDA only, not on cpu"
+
+
+@pytest.mark.parametrize("base_there", [True, False])
+def test_device_memory_without_that_of_the_base_is_not_judged(base_there: bool) -> None:
+    table = table_with("cuda_memory", "150")
+    first, last = rows_of(table, cuda_peak_bytes=10_000_000 - resident_bytes("gc"))
+    found = judged(table, [first, last] if base_there else [last])
+    assert (found.ours, found.verdict, found.why) == (10.0, "not measured", "slow was not measured")
+
+
+def test_rows_of_several_devices_are_refused() -> None:
+    table = table_with("time", "50")
+    with pytest.raises(SpecError, match=r"^the run holds rows of several devices: cpu, cuda$"):
+        Measurement.of([*rows_of(table), *rows_of(table, "cpu")], table)
+
+
+def test_rows_of_several_sizes_are_refused_unless_one_is_published() -> None:
+    table = table_with("time", "50")
+    others = [*rows_of(table, size="4x6"), *rows_of(table, size="2x3")]
+    with pytest.raises(SpecError, match=r"^papers takes one size in place of the published ones, not 2x3, 4x6$"):
+        Measurement.of(others, table)
+    whole = Measurement.of([*others, *rows_of(table)], table)
+    assert (whole.size, whole.device, len(whole.rows)) == (None, "cuda", 6)
+    assert Measurement.of(rows_of(table, size="4x6"), table).size == "4x6"
+
+
+def test_only_cells_with_a_rule_and_a_case_are_measured() -> None:
+    counted = cell("slow", "params", "1", "params", "nl")
+    unknown = cell("lost", "time", "7", "time", "")
+    table = table_of(counted, unknown, *SLOW)
+    assert timed_cells(table) == SLOW
+    assert [f.cell for f in Measurement.of([], table).findings(table)] == SLOW
+
+
+def test_a_suite_is_called_after_the_table_that_it_measures() -> None:
+    assert suite_of(table_of(*SLOW)) == "ann-1"
+    assert suite_of(table_of(cell("slow", "params", "1", "params", "nl"))) is None
+    echo = cell("echo", "time ratio", "2", "ratio_of_time", "gc", "IV|slow", table="abstract")
+    assert suite_of(Table("galdv2", "abstract", "", "", (echo,))) == "galdv2-iv"

@@ -1,0 +1,219 @@
+"""The ledger as a reader sees it: for a terminal, as Markdown, LaTeX, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.report import FORMATS, Section, show_claims, write_claims
+from bench.report.digits import MISSING
+
+Record = dict[str, Any]
+ARROW, YES, NO = "\N{RIGHTWARDS ARROW}", "\N{CHECK MARK}", "\N{BALLOT X}"
+NOTE = "Counted with its bias."
+SUMMARY = "2 of 3 static cells reproduced"
+
+
+def cell(row: str, metric: str, published: str | None, ours: float | None, verdict: str, **fields: Any) -> Record:
+    """A record as the ledger gives it."""
+    apart = (ours / float(published) - 1) * 100 if published and ours is not None else None
+    made = {"paper": "ann", "table": "1", "title": "a title", "row": row, "metric": metric, "unit": "M"}
+    made |= {"published": published, "ours": ours, "ci_low": None, "ci_high": None, "difference": apart}
+    made |= {"verdict": verdict, "why": None, "convention": "params", "block": "gc:ratio=4", "size": "8x8"}
+    return {**made, "channels": 2048, **fields}
+
+
+def accuracy(row: str, metric: str, published: str, data: str = "Cityscapes val") -> Record:
+    why = f"needs training on {data}"
+    return cell(row, metric, published, None, "needs training", why=why, convention="accuracy", unit="%")
+
+
+CELLS = [
+    cell("+GC | r=16", "params", "28.08", 28.079, "reproduced", why=NOTE),
+    cell("+GC | r=16", "FLOPs", "43.5", 55.2306, "not reproduced", why=NOTE, unit="G"),
+    accuracy("+GC | r=16", "Top-1", "76.51"),
+    accuracy("+GC | r=16", "Top-5", "93.35"),
+    cell("plain", "params", None, 25.55703, "not published", why=NOTE),
+    cell("plain", "FLOPs", "12", None, "not comparable", why="A network of others.", unit="G", convention="quoted"),
+    accuracy("plain", "Top-1", "75.01"),
+    cell("plain", "time", "19.5", None, "not measured", why="to be measured", convention="time", unit="ms"),
+]
+
+
+def section(cells: list[Record] = CELLS, explain: str = "") -> Section:
+    return Section("ANN: a paper", "Table 1", "what it compares", explain, cells)
+
+
+def lines(cells: list[Record] = CELLS) -> list[tuple[str, ...]]:
+    return list(section(cells).lines().rows)
+
+
+def shown(found: Record) -> str:
+    """Column `ours` of a line."""
+    return lines([found])[0][3]
+
+
+def test_a_line_a_cell_with_the_row_named_once() -> None:
+    assert section().lines().header == ("row", "metric", "published", "ours", "difference", "verdict", "why")
+    assert lines()[:2] == [
+        ("+GC | r=16", "params (M)", "28.08", "28.079", "-0.00 %", "reproduced", NOTE),
+        ("", "FLOPs (G)", "43.5", "55.23", "+26.97 %", "not reproduced", "as above"),
+    ]
+
+
+def test_accuracies_of_a_row_share_a_line_at_its_end() -> None:
+    found = lines()
+    assert [line[0] for line in found] == ["+GC | r=16", "", "", "plain", "", "", ""]
+    assert found[2][1:] == ("Top-1 76.51, Top-5 93.35", "", MISSING, MISSING, "needs training", "on Cityscapes val")
+    assert found[6][1:] == ("Top-1 (%)", "75.01", MISSING, MISSING, "needs training", "on Cityscapes val")
+
+
+def test_accuracies_on_several_data_sets_name_each_once() -> None:
+    both = [accuracy("a", "mIoU", "1.0"), accuracy("a", "pixAcc", "2.0"), accuracy("a", "AP", "3.0", "COCO val")]
+    assert lines(both)[0][6] == "on Cityscapes val; on COCO val"
+
+
+def test_as_above_stands_only_for_what_stands_right_above() -> None:
+    whys = (NOTE, NOTE, "another", NOTE, "", "", "short", "short")
+    cells = [cell("a", str(number), "1", 1.0, "reproduced", why=why or None) for number, why in enumerate(whys)]
+    assert [line[6] for line in lines(cells)] == [NOTE, "as above", "another", NOTE, "", "", "short", "short"]
+
+
+def test_what_is_not_there_is_a_dash() -> None:
+    assert lines()[3][:4] == ("plain", "params (M)", MISSING, "25.56")
+    assert lines()[4][2:6] == ("12", MISSING, MISSING, "not comparable")
+
+
+@pytest.mark.parametrize(
+    ("published", "ours", "text"),
+    [
+        *(("28.08", 28.079, "28.079"), ("58.0", 58.0127, "58.01"), ("609", 609.014, "609.0"), ("110", 110.0, "110")),
+        *(("7797", 7797.0, "7797"), ("+0.4", 0.018432, "0.02"), ("3.5", 3.5, "3.50"), (None, 65.7075, "65.71")),
+    ],
+)
+def test_ours_has_one_decimal_more_than_printed(published: str | None, ours: float, text: str) -> None:
+    assert shown(cell("a", "b", published, ours, "reproduced")) == text
+
+
+def test_a_measured_figure_has_significant_digits() -> None:
+    assert shown(cell("a", "b", "19.50", 9.06531, "not comparable", ci_low=1.0, ci_high=2.0)) == "9.065"
+
+
+def test_long_texts_are_wrapped_for_a_terminal() -> None:
+    (line,) = lines([cell("a row of " + "many words " * 5, "b", "1", 1.0, "reproduced", why="word " * 40)])
+    assert "\n" in line[0]
+    assert max(map(len, line[0].split("\n"))) <= 32
+    assert max(map(len, line[6].split("\n"))) <= 60
+    assert line[6].split() == ["word"] * 40
+
+
+def test_a_terminal_gets_paper_table_cells_explanation_and_summary() -> None:
+    text = show_claims([section(explain="First.\n\nSecond " + "word " * 40)], SUMMARY, "table")
+    assert text.startswith("ANN: a paper\nTable 1: what it compares\n\nrow ")
+    assert text.endswith(f"\n\n{SUMMARY}")
+    assert "\n\nFirst.\n\nSecond word" in text
+    assert "| r=16" in text
+
+
+def test_the_layout_is_the_paper_s_with_both_figures_and_a_mark() -> None:
+    grid = section().layout()
+    assert grid.header == ("", "params (M)", "FLOPs (G)", "Top-1 (%)", "Top-5 (%)", "time (ms)")
+    assert grid.rows == (
+        ("+GC | r=16", f"28.08 {ARROW} 28.079 {YES}", f"43.5 {ARROW} 55.23 {NO}", "76.51", "93.35", ""),
+        ("plain", f"{MISSING} {ARROW} 25.56", "12 ~", "75.01", "", "19.5 ?"),
+    )
+
+
+@pytest.mark.parametrize("convention", ["time", "fps", "cuda_memory"])
+def test_a_figure_of_another_device_stands_alone_in_the_layout(convention: str) -> None:
+    timed = cell("a", "b", "19.5", 3.0, "reproduced", convention=convention, ci_low=0.4, ci_high=0.6)
+    assert section([timed]).layout().rows == (("a", f"19.5 {YES}"),)
+    ratio = {**timed, "convention": "ratio_of_time"}
+    assert section([ratio]).layout().rows == (("a", f"19.5 {ARROW} 3.000 {YES}"),)
+
+
+def test_markdown_escapes_pipes_and_lists_reasons() -> None:
+    text = section(explain="An explanation.").markdown()
+    assert text.startswith("### Table 1: what it compares\n\n|")
+    assert "| +GC \\| r=16 |" in text
+    assert "\n\nAn explanation.\n\n- " in text
+    assert text.splitlines()[-3:] == [
+        f"- +GC | r=16, params; +GC | r=16, FLOPs; plain, params: {NOTE}",
+        "- Needs training on Cityscapes val.",
+        "- plain, FLOPs: A network of others.",
+    ]
+
+
+def test_a_reason_names_four_cells_and_counts_the_rest() -> None:
+    cells = [cell(row, "params", "1", 1.0, "reproduced", why="same") for row in "abcdefg"]
+    assert section(cells).reasons() == ["a, params; b, params; c, params; d, params and 3 more: Same"]
+
+
+def test_what_is_still_to_be_measured_is_no_reason() -> None:
+    assert not any("measured" in reason for reason in section().reasons())
+    only = section([CELLS[-1]])
+    assert only.reasons() == []
+    assert only.markdown().endswith("|")
+
+
+def test_a_page_names_each_paper_once() -> None:
+    other = Section("GCNet: another", "Table 2", "else", "", CELLS[:1])
+    text = show_claims([section(), section(), other], SUMMARY, "markdown")
+    assert [line for line in text.splitlines() if line.startswith("#")] == [
+        "# The papers' figures, checked",
+        *("## ANN: a paper", "### Table 1: what it compares", "### Table 1: what it compares"),
+        *("## GCNet: another", "### Table 2: else"),
+    ]
+    assert f"**{SUMMARY}.**" in text
+    for mark in (YES, NO, "~", "?"):
+        assert f" {mark} " in text.split("##")[0]
+
+
+def test_latex_is_a_balanced_table_of_plain_signs() -> None:
+    text = show_claims([section()], SUMMARY, "latex")
+    assert text.isascii()
+    assert text.startswith("% ANN: a paper, Table 1: what it compares\n\\begin{tabular}{lrrrrr}\n")
+    assert text.endswith(f"\\end{{tabular}}\n\n% {SUMMARY}")
+    assert r"+GC $|$ r=16 & 28.08 $\to$ 28.079 yes & 43.5 $\to$ 55.23 no & 76.51 & 93.35 &  \\" in text
+    assert r"plain & -- $\to$ 25.56 & 12 \textasciitilde{} & 75.01 &  & 19.5 ? \\" in text
+    assert r"Top-1 (\%)" in text
+
+
+def test_json_holds_one_raw_record_a_cell() -> None:
+    found = json.loads(show_claims([section(CELLS[:3]), section(CELLS[3:])], SUMMARY, "json"))
+    assert found == CELLS
+
+
+def test_csv_holds_one_raw_record_a_cell_and_keeps_printed_digits() -> None:
+    found = list(csv.DictReader(io.StringIO(show_claims([section()], SUMMARY, "csv"))))
+    assert list(found[0]) == list(CELLS[0])
+    assert [line["row"] for line in found] == [made["row"] for made in CELLS]
+    printed = show_claims([section([cell("a", "b", "58.0", 58.0127, "reproduced")])], SUMMARY, "csv")
+    (line,) = csv.DictReader(io.StringIO(printed))
+    assert (line["published"], line["ours"], line["why"], line["channels"]) == ("58.0", "58.0127", "", "2048")
+    assert (found[4]["published"], found[4]["ours"]) == ("", "25.55703")
+
+
+def test_a_ledger_is_written_as_page_tables_and_records(tmp_path: Path) -> None:
+    written = write_claims([section()], SUMMARY, tmp_path / "new" / "folder")
+    assert [path.name for path in written] == ["papers.md", "papers.tex", "papers.csv"]
+    for path, name in zip(written, ("markdown", "latex", "csv"), strict=True):
+        assert path.read_text(encoding="utf-8") == show_claims([section()], SUMMARY, name) + "\n"
+
+
+def test_a_ledger_that_cannot_be_written_says_which_path(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file") as caught:
+        write_claims([section()], SUMMARY, tmp_path / "file")
+    assert caught.value.filename is not None
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_takes_a_table_of_one_accuracy(name: str) -> None:
+    text = show_claims([section([accuracy("a", "mIoU", "81.3")])], SUMMARY, name)
+    assert "81.3" in text
