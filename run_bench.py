@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -145,11 +146,14 @@ def papers(
     from bench.report import Section, show_claims, write, write_claims
 
     inquiry = Inquiry(paper, table, measure, rows, sizes, device, seconds, out)
+    if output is not None and output.exists() and not output.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "is not a folder", str(output))
     ledger = inquire(inquiry, Console(stderr=True))
     for run in ledger.runs:
         write(run)
     sections = [Section(**chapter.facts) for chapter in ledger.chapters]
-    print(show_claims(sections, ledger.summary, format.value))
+    console = Console()
+    print(show_claims(sections, ledger.summary, format.value, *([console.width] if console.is_terminal else [])))
     if output is not None:
         written = write_claims(sections, ledger.summary, output)
         print("\n".join(f"wrote {path}" for path in written), file=sys.stderr)

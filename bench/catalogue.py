@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 from modules import registry
 from modules.options import text_of
 
@@ -36,8 +38,31 @@ def describe_entry(name: str) -> tuple[dict[str, str], list[dict[str, object]]]:
         "equation": entry.equation or "-",
         "impl": ", ".join(entry.impls),
     }
+    said = _meanings(inspect.getdoc(entry.build) or "")
     options: list[dict[str, object]] = [
-        {"option": option.name, "default": text_of(option.default), "allowed": option.allowed}
+        {
+            "option": option.name,
+            "default": text_of(option.default),
+            "allowed": option.allowed,
+            "what": said.get(option.name, ""),
+        }
         for option in entry.options.values()
     ]
     return facts, options
+
+
+def _meanings(docstring: str) -> dict[str, str]:
+    """What the `Args:` of a docstring say of each argument, on one line; `a, b: text` is said of both."""
+    _, _, arguments = docstring.partition("Args:\n")
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for line in arguments.splitlines():
+        if not line.startswith("    "):
+            break
+        head, colon, text = line.strip().partition(": ")
+        if colon and not line.startswith("     ") and all(part.isidentifier() for part in head.split(", ")):
+            names = head.split(", ")
+            found |= dict.fromkeys(names, text)
+        else:
+            found |= {name: f"{found[name]} {line.strip()}" for name in names}
+    return found

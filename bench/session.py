@@ -73,9 +73,9 @@ class Request:
 
     def run_name(self, suite: Suite, device: str) -> str:
         """The run folder's name: of the suite and the device, and of what was asked for beside them if anything was."""
-        asked = {**self.axes, "reference": self.reference, **self.settings, "checkpoint": self.checkpoint}
+        asked = {**self.axes, "reference": self.reference, **self.settings, "checkpoint": _digest(self.checkpoint)}
         changed = {name: value for name, value in asked.items() if value is not None}
-        mark = hashlib.sha256(suite.toml().encode()).hexdigest()[:6]
+        mark = hashlib.sha256(f"{suite.toml()}{changed.get('checkpoint', '')}".encode()).hexdigest()[:6]
         return f"{suite.name}-{device}-{mark}" if changed else f"{suite.name}-{device}"
 
     def command(self) -> tuple[str, ...]:
@@ -154,6 +154,10 @@ def _closing(store: Store, summary: Summary, seconds: float) -> str:
     lines = [f"{counts}; {len(store.rows)} rows in all; {seconds:.0f} s{share}", f"rows    {store.folder}/rows.jsonl"]
     places = (("report", "report.md"), ("tables", "tables/"), ("plots", "plots/"))
     return "\n".join([*lines, *(f"{name:7} {store.folder}/{place}" for name, place in places)])
+
+
+def _digest(path: Path | None) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path is not None and path.is_file() else None
 
 
 def _program() -> tuple[str, ...]:

@@ -124,7 +124,10 @@ def _lock(folder: Path) -> TextIO:
 
 
 def _refuse_strangers(folder: Path, row: Mapping[str, object], stamp: Mapping[str, str]) -> None:
-    for name, what in (("env", "on another machine or with other versions"), ("method", "by another method")):
+    for name, what in (
+        ("env", "on another machine, with other versions or other weights"),
+        ("method", "by another method"),
+    ):
         if row.get(name) not in (None, stamp[name]):
             raise SpecError(
                 f"'{folder}' holds rows measured {what} ({name} {row.get(name)}, now {stamp[name]}); "

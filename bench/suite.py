@@ -6,7 +6,7 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from bench.axes import allowed_words, parse_blocks, parse_counts, parse_sizes, parse_words
 from bench.case import Case, make_case
 from bench.measure.method import Method, make_method
-from bench.static.figures import StaticFigures
+from bench.skip import LIMITS, SkipRule
 from modules import registry
 from modules.options import SpecError, nearest
 
@@ -33,7 +33,6 @@ AXES: Mapping[str, str] = {
     "memory_format": "channels_first",
     "impl": "reference",
 }
-_LIMITS = ("gmacs_above", "traced_gib_above", "positions_above", "channels_above")
 _RULE_AXES = ("blocks", "dtype", "mode", "impl", "device")
 _TOP = ("name", "description", "reference", "method", "grid", "skip")
 
@@ -78,39 +77,6 @@ _WORDS = ("dtype", "mode", "memory_format", "impl")
 
 
 @dataclass(frozen=True)
-class SkipRule:
-    """A stated reason not to measure some cases: where all limits are passed on all named axes.
-
-    Attributes:
-        reason: what the row says.
-        limits: figure and the value above which the rule holds: `gmacs_above`, `traced_gib_above` (weights, inputs
-            and peak together), `positions_above`, `channels_above`.
-        axes: axis and the values for which the rule holds; blocks are entry names.
-    """
-
-    reason: str
-    limits: Mapping[str, float]
-    axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def explain(self, case: Case, figures: StaticFigures) -> str | None:
-        """The reason with the case's figures, if the rule holds."""
-        on = {"blocks": case.entry, "dtype": case.dtype, "mode": case.mode, "impl": case.impl, "device": case.device}
-        if any(on[axis] not in values for axis, values in self.axes.items()):
-            return None
-        found = {
-            "gmacs_above": figures.macs / 1e9,
-            "traced_gib_above": (figures.resident_bytes + figures.traced_peak_bytes) / 2**30,
-            "positions_above": case.positions,
-            "channels_above": case.channels,
-        }
-        if any(found[limit] <= value for limit, value in self.limits.items()):
-            return None
-        facts = (f"{limit.removesuffix('_above')} {found[limit]:.4g} > {v:g}" for limit, v in self.limits.items())
-        found_out = ", ".join(facts)
-        return f"{self.reason} ({found_out})" if found_out else self.reason
-
-
-@dataclass(frozen=True)
 class Suite:
     """What a suite file says.
 
@@ -150,6 +116,7 @@ class Suite:
         """The suite with the given axes set in all of its grids, and another reference (`none` for no reference).
 
         Other blocks than the suite's make one grid of its first: the other grids are there for blocks of their own.
+        Where all of them take images and the suite's reference does not, the first of them is the reference.
 
         Raises:
             SpecError: the reference is not an entry.
@@ -158,8 +125,16 @@ class Suite:
         own = reference is None and "blocks" not in changed
         kept = self.grids[:1] if "blocks" in changed else self.grids
         grids = tuple(Grid({**grid.axes, **changed}, grid.reference if own else None) for grid in kept)
-        chosen = self.reference if reference is None else _reference(reference)
+        chosen = _reference(reference) if reference is not None else self._beside(changed.get("blocks"))
         return Suite(self.name, self.description, grids, self.skips, self.settings, chosen)
+
+    def _beside(self, blocks: str | None) -> str | None:
+        if blocks is None or self.reference is None:
+            return self.reference
+        asked = parse_blocks(blocks)
+        if _takes_images(parse_blocks(self.reference)[0][0]) or not all(_takes_images(name) for name, _ in asked):
+            return self.reference
+        return _reference(registry.spell(*asked[0]))
 
     def toml(self) -> str:
         """The suite as a file that `load_suite` reads back."""
@@ -238,16 +213,16 @@ def _grid(table: Mapping[str, Any], place: str) -> Grid:
 
 
 def _rule(table: Mapping[str, Any], place: str) -> SkipRule:
-    _only(table, ("reason", *_LIMITS, *_RULE_AXES), place)
+    _only(table, ("reason", *LIMITS, *_RULE_AXES), place)
     if not table.get("reason"):
         raise SpecError(f"{place} gives no reason")
-    limits = {limit: table[limit] for limit in _LIMITS if limit in table}
+    limits = {limit: table[limit] for limit in LIMITS if limit in table}
     for limit, value in limits.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise SpecError(f"{place}: {limit} must be a number, not {value!r}")
     axes = {axis: _rule_axis(axis, _text(table[axis], place), place) for axis in _RULE_AXES if axis in table}
     if not limits and not axes:
-        raise SpecError(f"{place} would skip everything; give one of {', '.join((*_LIMITS, *_RULE_AXES))}")
+        raise SpecError(f"{place} would skip everything; give one of {', '.join((*LIMITS, *_RULE_AXES))}")
     return SkipRule(str(table["reason"]), limits, axes)
 
 
@@ -290,6 +265,10 @@ def _reference(text: str) -> str | None:
     name, options = blocks[0]
     entry = registry.describe(name)
     return registry.spell(name, entry.changed(entry.resolve(options)))
+
+
+def _takes_images(name: str) -> bool:
+    return registry.describe(name).family in ("backbone", "network")
 
 
 def _quote(text: str) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 from torch import nn
 
 from bench.case import Case
-from bench.workload import build
 from modules import registry
 from modules.checkpoints import load_checkpoint
 from modules.options import SpecError
@@ -44,7 +43,7 @@ class Weights:
     @property
     def facts(self) -> dict[str, str]:
         """What the environment of a run says of them."""
-        return {"file": self.path.name, "sha256": self.digest, "names": self.names, "block": self.label}
+        return {"sha256": self.digest, "names": self.names, "block": self.label}
 
 
 def weights_for(cases: Iterable[Case], path: Path) -> Weights:
@@ -53,11 +52,13 @@ def weights_for(cases: Iterable[Case], path: Path) -> Weights:
     Raises:
         SpecError: there is not one, or the file is no checkpoint or does not fit it.
     """
-    found = {case.label: case for case in cases}
-    networks = {label: case for label, case in found.items() if registry.describe(case.entry).family == "network"}
+    found = {(case.label, case.channels): case for case in cases}
+    networks = {what: case for what, case in found.items() if registry.describe(case.entry).family == "network"}
     chosen = networks or found
     if len(chosen) != 1:
-        raise SpecError(f"--checkpoint '{path}' is for one network, not for {len(chosen)}: {', '.join(chosen)}")
-    ((label, case),) = chosen.items()
-    names = load_checkpoint(build(case, "cpu").module, case.entry, path)
+        listed = ", ".join(f"{label} of {channels} channels" for label, channels in chosen)
+        raise SpecError(f"--checkpoint '{path}' is for one network, not for {len(chosen)}: {listed}")
+    (((label, _), case),) = chosen.items()
+    module = registry.create(case.entry, case.channels, case.impl, **dict((*case.options, *case.defaults)))
+    names = load_checkpoint(module, case.entry, path)
     return Weights(label, path, hashlib.sha256(path.read_bytes()).hexdigest()[:16], names)

@@ -126,7 +126,11 @@ def _meta_module(*arguments: object) -> nn.Module:
 
 def _cast(module: nn.Module, dtype: torch.dtype, memory_format: str) -> nn.Module:
     module = module.to(dtype)
-    return module.to(memory_format=torch.channels_last) if memory_format == "channels_last" else module  # type: ignore[call-overload]
+    if memory_format == "channels_last":
+        for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.ndim in _LAST:
+                tensor.data = tensor.data.contiguous(memory_format=_LAST[tensor.ndim])
+    return module
 
 
 def _flatten(outputs: object) -> tuple[Tensor, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.bottleneck import EXPANSION, Style
+from modules.bottleneck import EXPANSION, Residual, Style
 from modules.insertion import Insertion, Often, Place
 from modules.non_local import NonLocal
 from modules.registry import register
@@ -38,7 +38,7 @@ class ClipContext(nn.Module):
         return y.reshape(x_BCTHW.shape)
 
 
-class ClipBottleneck(nn.Module):
+class ClipBottleneck(Residual):
     """1x1x1 or 3x1x1, 1x3x3, 1x1x1 with batch norm, + residual, ReLU, and a context block where given.
 
     Args:
@@ -65,7 +65,7 @@ class ClipBottleneck(nn.Module):
         context: nn.Module | None = None,
         place: Place = "after1x1",
     ) -> None:
-        super().__init__()
+        super().__init__(context, place)
         first, second = (1, stride) if style == "pytorch" else (stride, 1)
         out = EXPANSION * planes
         self.conv1 = nn.Conv3d(
@@ -76,23 +76,10 @@ class ClipBottleneck(nn.Module):
         self.bn2 = nn.BatchNorm3d(planes)
         self.conv3 = nn.Conv3d(planes, out, 1, bias=False)
         self.bn3 = nn.BatchNorm3d(out)
-        self.context, self.place = context, place
         self.downsample = None
         if stride != 1 or channels != out:
             shortcut = nn.Conv3d(channels, out, 1, stride=(1, stride, stride), bias=False)
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm3d(out))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = functional.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = functional.relu(self.bn2(self.conv2(y)), inplace=True)
-        y = self.bn3(self.conv3(y))
-        if self.context is not None and self.place == "after1x1":
-            y = self.context(y)
-        y = y + (x if self.downsample is None else self.downsample(x))
-        y = functional.relu(y, inplace=True)
-        if self.context is not None and self.place == "after_add":
-            y = self.context(y)
-        return y
 
 
 @register("slow_only", family="network", paper="SlowFast Networks for Video Recognition", equation="GCNet Table 10")

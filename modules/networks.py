@@ -66,6 +66,7 @@ class FullyConvolutional(Segmentation):
         channels: C of conv5; 2048 is the published width.
         depth: 50 or 101.
         layers: bottlenecks of the four stages, instead of those of `depth`.
+        ceil_mode: of the stem's max pooling; with it an image of 8n makes a map of n+1.
         classes: of the data set.
         aux: auxiliary head in training mode only, always, or none.
         side: image sides of 8n, or of 8n-7 (`odd`).
@@ -82,13 +83,14 @@ class FullyConvolutional(Segmentation):
         channels: int,
         depth: int = 50,
         layers: tuple[int, ...] | None = None,
+        ceil_mode: bool = False,
         classes: int = 19,
         aux: Auxiliary = "train",
         side: Side = "even",
         resize: bool = True,
     ) -> None:
         super().__init__(
-            deep_trunk(channels, depth, layers, ceil_mode=False, first_dilation="half"),
+            deep_trunk(channels, depth, layers, ceil_mode=ceil_mode, first_dilation="half"),
             PlainHead(channels, classes),
             auxiliary=auxiliary_head(channels // 2, channels // 8, classes, aux, bias=False),
             aux=aux,
@@ -272,6 +274,8 @@ class FastFcn(Segmentation):
         side: Side = "even",
         resize: bool = True,
     ) -> None:
+        if variant != "jpu" and up != "jpu":
+            raise ValueError(f"variant={variant} is one of JPU, so it needs up=jpu, not up={up}")
         stride = 8 if up == "none" else 32
         width = stem_width(channels) * 8
         necks: dict[str, Callable[[], nn.Module]] = {

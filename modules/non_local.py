@@ -41,6 +41,8 @@ class PairwiseRelation(nn.Module):
             raise ValueError(f"scale applies to the softmax modes only, mode {mode} divides by the number of keys")
         if mode == "gaussian" and source_channels != channels:
             raise ValueError(f"mode gaussian needs maps of equal channels, not {source_channels} and {channels}")
+        if (pool != 2 or pool_first) and not sub_sample:
+            raise ValueError("pool and pool_first say how to sub-sample; set sub_sample=true as well")
         if pool < 2:
             raise ValueError(f"pool must be at least 2, not {pool}")
         self.channels, self.source_channels = channels, source_channels

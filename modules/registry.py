@@ -166,6 +166,8 @@ def read_nested(spec: str) -> tuple[str, dict[str, str]]:
     Raises:
         SpecError: an option is not of the form name=value, or stands twice.
     """
+    if ":" in spec or "," in spec:
+        raise SpecError(f"'{spec}' inside an option is written '{spec.replace(':', '/').replace(',', '/')}'")
     name, *items = spec.split("/")
     options: dict[str, str] = {}
     for item in items:
@@ -183,9 +185,12 @@ def create_nested(spec: str, channels: int, **defaults: object) -> nn.Module:
         SpecError: there is no such context block, or it cannot be built for `channels`.
     """
     name, options = read_nested(spec)
-    family = describe(name).family
-    if family != "context":
-        raise SpecError(f"'{name}' is of family '{family}', not a context block{nearest(name, names('context'))}")
+    for reserved in _RESERVED:
+        if reserved in options:
+            raise SpecError(f"'{reserved}' in '{spec}' cannot be set: a block inside an option has its place's")
+    if name not in names("context"):
+        known = f"is of family '{_ENTRIES[name].family}', not" if name in _ENTRIES else "is not"
+        raise SpecError(f"'{name}' {known} a context block{nearest(name, names('context'))}")
     return create(name, channels, "reference", **{**defaults, **options})
 
 

@@ -198,7 +198,7 @@ class Dilated(Backbone):
         multi_grid: factors of layer4's dilations.
         ceil_mode: of the stem's max pooling.
         first_dilation: of the first block of a dilated stage: half of the stage's, or all.
-        context: the context block inside every bottleneck of layer2 to layer4.
+        context, stages, place, often: the context blocks inside, see `Insertion`.
 
     Shapes: image (B,3,8H,8W) -> (c2, c3, c4, c5), c5 of C channels at stride 8.
 
@@ -216,6 +216,9 @@ class Dilated(Backbone):
         ceil_mode: bool = False,
         first_dilation: FirstDilation = "half",
         context: str = "none",
+        stages: tuple[int, ...] = (3, 4, 5),
+        place: Place = "after1x1",
+        often: Often = "every",
     ) -> None:
         super().__init__(
             channels,
@@ -227,6 +230,9 @@ class Dilated(Backbone):
             ceil_mode=ceil_mode,
             first_dilation=first_dilation,
             context=context,
+            stages=stages,
+            place=place,
+            often=often,
         )
 
 

@@ -47,7 +47,10 @@ class Segmentation(nn.Module):
         self.aux, self.side, self.resize = aux, side, resize
 
     def input_shape(self, batch: int, height: int, width: int) -> tuple[int, ...]:
-        """Shape of the image whose stride-8 map is height x width."""
+        """Shape of the image for a stride-8 map of height x width.
+
+        A trunk whose stem pools with `ceil_mode` makes one position more of an even image: 129x257 of 1024x2048.
+        """
         less = 7 if self.side == "odd" else 0
         return batch, 3, 8 * height - less, 8 * width - less
 

@@ -17,7 +17,7 @@ LINE = (
     ("bench.weights",),
     ("bench.static",),
     ("bench.measure",),
-    ("bench.suite",),
+    ("bench.skip", "bench.suite"),
     ("bench.environment",),
     ("bench.store",),
     ("bench.plan",),

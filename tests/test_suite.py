@@ -3,8 +3,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from bench.plan import judge, make_plan
 from bench.static import trace_figures
+from bench.static.figures import StaticFigures
 from bench.suite import load_suite, read_suite, suite_names
 from modules import registry
 
@@ -131,3 +134,38 @@ def test_a_case_that_fits_alone_but_not_beside_the_reference_goes_without() -> N
     needed = whole.reference.figures.resident_bytes + whole.reference.figures.traced_peak_bytes
     (alone,) = make_plan(suite, "cpu", {}, needed).groups
     assert alone.reference is None
+
+
+@pytest.mark.parametrize("name", ["networks", "full"])
+def test_segmentation_networks_are_swept_at_maps_that_all_of_them_make(name: str) -> None:
+    cases = load_suite(name).cases("cpu")
+    networks = {
+        case: reference for case, reference in cases.items() if registry.describe(case.entry).family == "network"
+    }
+    segmenting = [case for case in networks if case.entry not in ("gc_resnet", "slow_only", "mask_rcnn")]
+
+    assert {case.entry for case in segmenting} == set(registry.names("network")) - {
+        "gc_resnet",
+        "slow_only",
+        "mask_rcnn",
+    }
+    assert {dict(case.options).get("side") for case in segmenting} == {"odd"}
+    assert set(networks.values()) == {"fcn:side=odd"}
+
+
+@pytest.mark.parametrize("name", ["ann-1", "ann-2", "galdv2-iv", "fastfcn-2"])
+def test_a_suite_of_a_table_is_skipped_on_a_cpu_by_the_size_of_its_maps(name: str) -> None:
+    suite = load_suite(name)
+    why = "a map of a GPU; on a CPU --sizes 32x32 measures the ratios at a smaller one"
+    for device, size in (("cpu", None), ("cuda", None), ("cpu", "32x32"), ("cpu", "50x50"), ("cpu", "51x50")):
+        for case in suite.override({"sizes": size}, None).cases(device):
+            large = device == "cpu" and case.positions > 2500
+            found = suite.skips[0].explain(case, StaticFigures(0, 0, 0, None, 0, [], 0, 0, 0, 0))
+            assert found == (f"{why} (positions {case.positions:.4g} > 2500)" if large else None)
+            assert large == (device == "cpu" and size in (None, "51x50"))
+
+
+def test_galdv2_s_table_is_compared_with_the_trunk_that_its_networks_have() -> None:
+    cases = load_suite("galdv2-iv").cases("cuda")
+    assert set(cases.values()) == {"fcn:ceil_mode=true,aux=none"}
+    assert "fcn:ceil_mode=true,aux=none" in {case.label for case in cases}

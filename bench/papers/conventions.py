@@ -92,7 +92,7 @@ def torchstat_matmul(tally: Tally) -> int:
     """Multiply-adds of convolutions and linear layers, a layer that runs twice once; every product of two activations
     at two operations to a multiply-add; no bias, batch norm or ReLU.
 
-    Used by ANN Table 1, rows APNB, whose script added the products by hand.
+    Used by ANN Table 1, rows APNB: inferred from the printed figure, which no counting of the rows NB gives.
     """
     return _macs_of(_last_calls(tally.calls)) + 2 * _macs_of(_products(tally.calls))
 

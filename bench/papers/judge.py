@@ -17,9 +17,32 @@ Verdict: TypeAlias = Literal[
     "reproduced", "not reproduced", "not comparable", "not measured", "not published", "needs training"
 ]
 
+TRUNCATED = "Last digit cut off, not rounded."
+INFERRED = "By a rule or a layer that the paper does not name."
 _UNITS: Mapping[str, float] = types.MappingProxyType({"M": 1e6, "G": 1e9, "GMACs": 1e9})
 ABSOLUTE = ("time", "fps", "cuda_memory")
 MEASURED = (*ABSOLUTE, "ratio_of_time", "ratio_of_fps")
+
+_KINDS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
+    {
+        "params": ("params", "params_increase", "params_increase_percent"),
+        "FLOPs": (*COUNTS, "ratio_of_macs", "flops_increase_percent"),
+        "memory": ("ann_memory", "ann_memory_stale", "ratio_of_memory"),
+        "anchors and positions": ("anchors", "positions", "anchor_saving"),
+    }
+)
+
+KINDS = (*_KINDS, "differences of printed accuracies")
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A measured ratio to the base row, its 95 % interval (null for memory), and the published one."""
+
+    ours: float
+    low: float | None
+    high: float | None
+    published: float
 
 
 @dataclass(frozen=True)
@@ -29,22 +52,29 @@ class Finding:
     Attributes:
         cell: the claim.
         ours: our figure in the cell's unit; null where there is none.
-        low, high: 95 % interval of a measured ratio, else null.
         verdict: see `Verdict`.
         why: the reason, or what the figure means; may be empty.
+        ratio: to the base row, where it was measured.
     """
 
     cell: Cell
     ours: float | None
     verdict: Verdict
     why: str = ""
-    low: float | None = None
-    high: float | None = None
+    ratio: Ratio | None = None
 
     @property
     def static(self) -> bool:
         """Whether the cell follows from the network alone, and was published."""
         return self.cell.convention in STATIC and bool(self.cell.published)
+
+    @property
+    def kind(self) -> str:
+        """What a static cell counts, one of `KINDS`."""
+        convention = self.cell.convention
+        if convention == "same":
+            return "params" if self.cell.metric == "params" else "FLOPs"
+        return next((kind for kind, names in _KINDS.items() if convention in names), KINDS[-1])
 
     def row(self, title: str) -> dict[str, object]:
         """The finding as a flat record; `difference` is ours over the published figure, minus one, in per cent; null
@@ -61,8 +91,10 @@ class Finding:
             "unit": cell.unit,
             "published": cell.published or None,
             "ours": self.ours,
-            "ci_low": self.low,
-            "ci_high": self.high,
+            "ratio": self.ratio.ours if self.ratio else None,
+            "ratio_ci_low": self.ratio.low if self.ratio else None,
+            "ratio_ci_high": self.ratio.high if self.ratio else None,
+            "ratio_published": self.ratio.published if self.ratio else None,
             "difference": apart,
             "verdict": self.verdict,
             "why": self.why or None,
@@ -89,11 +121,11 @@ def judge(cell: Cell, table: Table) -> Finding:
     if not cell.published:
         return Finding(cell, ours, "not published", cell.note)
     agreement = rounded(ours, cell.published)
-    if agreement == "exact":
-        return Finding(cell, ours, "reproduced", cell.note)
-    if agreement == "truncated":
-        return Finding(cell, ours, "reproduced", f"last digit cut off, not rounded. {cell.note}".strip())
-    return Finding(cell, ours, "not reproduced" if cell.stated else "not comparable", cell.note)
+    if agreement == "off":
+        return Finding(cell, ours, "not comparable" if cell.stated == "no" else "not reproduced", cell.note)
+    how = [TRUNCATED] if agreement == "truncated" else []
+    how += [INFERRED] if cell.stated == "inferred" else []
+    return Finding(cell, ours, "reproduced", " ".join([*how, cell.note]).strip())
 
 
 def _expected(cell: Cell, table: Table) -> str:

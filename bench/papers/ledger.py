@@ -12,7 +12,7 @@ from rich.console import Console
 
 from bench.axes import parse_sizes
 from bench.environment import pick_device
-from bench.papers.judge import MEASURED, Finding, judge
+from bench.papers.judge import KINDS, MEASURED, Finding, judge
 from bench.papers.measured import Measurement, suite_of
 from bench.papers.published import Table, choose, facts
 from bench.row import ROWS, read_rows
@@ -76,10 +76,11 @@ class Chapter:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a report needs: heading, name, title, explanation, and one flat record a cell."""
+        """What a report needs: paper and its source, name, title, explanation, and one flat record a cell."""
         told = facts()[self.table.paper]
         return {
-            "heading": f"{told['short']}: {told['title']}",
+            "heading": f"{told['short']}: {told['title'].removeprefix(told['short'] + ': ')}",
+            "source": f"{told['authors']}, {told['venue']}, {told['year']}",
             "name": self.table.name,
             "title": self.table.title,
             "explain": self.table.explain,
@@ -104,21 +105,32 @@ class Ledger:
 
     @property
     def summary(self) -> str:
-        """The counts in a line: static cells reproduced out of all, then measured ones, then accuracy."""
+        """The counts in a line: static cells by what they count, then what is measured, quoted, ours alone, trained."""
         findings = [finding for chapter in self.chapters for finding in chapter.findings]
         static = [finding for finding in findings if finding.static]
-        verdicts = Counter(finding.verdict for finding in static)
-        parts = [f"{verdicts['reproduced']} of {len(static)} static cells reproduced"] if static else []
-        parts += [f"{verdicts[v]} {v}" for v in ("not reproduced", "not comparable") if verdicts[v]]
+        parts = [_counted(static)] if static else []
         timed = Counter(finding.verdict for finding in findings if finding.cell.convention in MEASURED)
         if timed:
             told = ", ".join(f"{count} {verdict}" for verdict, count in timed.items())
             parts.append(f"{timed.total()} of time, rate or device memory ({told})")
         quoted = sum(finding.cell.convention == "quoted" for finding in findings)
         parts += [f"{quoted} quoted from others"] if quoted else []
+        unpublished = sum(finding.verdict == "not published" for finding in findings)
+        parts += [f"{unpublished} not published"] if unpublished else []
         training = sum(finding.verdict == "needs training" for finding in findings)
         parts += [f"{training} of accuracy need{'s' if training == 1 else ''} training"] if training else []
         return "; ".join(parts)
+
+
+def _counted(static: Sequence[Finding]) -> str:
+    """`144 of 222 static cells reproduced (params 59 of 71, ...); 37 not reproduced; 41 not comparable`."""
+    reproduced = Counter(finding.kind for finding in static if finding.verdict == "reproduced")
+    kinds = Counter(finding.kind for finding in static)
+    told = ", ".join(f"{kind} {reproduced[kind]} of {kinds[kind]}" for kind in KINDS if kinds[kind])
+    parts = [f"{reproduced.total()} of {len(static)} static cells reproduced ({told})"]
+    verdicts = Counter(finding.verdict for finding in static)
+    parts += [f"{verdicts[v]} {v}" for v in ("not reproduced", "not comparable") if verdicts[v]]
+    return "; ".join(parts)
 
 
 def inquire(inquiry: Inquiry, console: Console) -> Ledger:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.case import Case
-from bench.papers.judge import MEASURED, Finding, Verdict
+from bench.papers.judge import MEASURED, Finding, Ratio, Verdict
 from bench.papers.published import Cell, Table, tables_of
 from bench.papers.recount import recount
 from modules.options import SpecError
 
 AGREEMENT = 1.1
-"""A published ratio agrees if it lies within this factor of the measured interval: a GPU of another generation never
-gives the same ratio to the percent, and a claim of a table like these is about tens of per cent."""
+"""A measured ratio agrees if its whole interval lies within this factor of the published one, and differs if none of it
+does: a GPU of another generation never gives the same ratio to the percent, and such tables claim tens of per cent."""
 
 
 def timed_cells(table: Table) -> list[Cell]:
@@ -94,11 +94,11 @@ class Measurement:
         if cell.convention != "time":
             low, ours, high = 1 / high, 1 / ours, 1 / low
         published = cell.value if cell.convention.startswith("ratio") else cell.value / base.value
-        agrees = low / AGREEMENT <= published <= high * AGREEMENT
-        told = f"{ours:.2f} x [{low:.2f}, {high:.2f}] of {base.row}, published {published:.2f} x"
-        verdict, why = self._verdict(agrees, cell)
+        printed = cell.published if cell.convention.startswith("ratio") else f"{published:.2f}"
+        told = f"{ours:.2f} x [{low:.2f}, {high:.2f}] of {base.row}, published {printed} x"
+        verdict, why = self._verdict((low, high), published, cell, base)
         shown = ours if absolute is None else absolute
-        return Finding(cell, shown, verdict, f"{told}{why}", low, high)
+        return Finding(cell, shown, verdict, f"{told}{why}", Ratio(ours, low, high, published))
 
     def _memory(self, cell: Cell, base: Cell | None, row: Mapping[str, Any]) -> Finding:
         if row["cuda_peak_bytes"] is None:
@@ -110,23 +110,29 @@ class Measurement:
         if other is None or other["cuda_peak_bytes"] is None:
             return Finding(cell, ours / 1e6, "not measured", f"{base.row} was not measured")
         ratio, published = ours / self._whole_bytes(base, other), cell.value / base.value
-        verdict, why = self._verdict(1 / AGREEMENT <= ratio / published <= AGREEMENT, cell)
-        return Finding(cell, ours / 1e6, verdict, f"{ratio:.2f} x of {base.row}, published {published:.2f} x{why}")
+        verdict, why = self._verdict((ratio, ratio), published, cell, base)
+        told = f"{ratio:.2f} x of {base.row}, published {published:.2f} x{why}"
+        return Finding(cell, ours / 1e6, verdict, told, Ratio(ratio, None, None, published))
 
     def _whole_bytes(self, cell: Cell, row: Mapping[str, Any]) -> float:
         return float(row["cuda_peak_bytes"]) + recount(self._case(cell)).resident_bytes
 
-    def _verdict(self, agrees: bool, cell: Cell) -> tuple[Verdict, str]:
-        """A ratio taken at another size or not on a GPU is told, but neither confirms nor refutes."""
-        near = f"{'within' if agrees else 'not within'} {AGREEMENT - 1:.0%}"
+    def _verdict(self, interval: tuple[float, float], published: float, cell: Cell, base: Cell) -> tuple[Verdict, str]:
+        """A ratio taken at another size, not on a GPU, or in too much noise is told, but decides nothing."""
+        low, high = interval[0] / published, interval[1] / published
+        within = low >= 1 / AGREEMENT and high <= AGREEMENT
+        beyond = high < 1 / AGREEMENT or low > AGREEMENT
+        near = "agrees within 10 %" if within else "more than 10 % apart" if beyond else "too noisy to tell within 10 %"
         apart = []
-        if self.size is not None and self.size != cell.size:
+        if self.size is not None:
             apart.append(f"at map size {self.size} instead of {cell.size}")
         if self.device != "cuda":
             apart.append("on a CPU instead of a GPU")
-        if apart:
-            return "not comparable", f" ({near}), {' and '.join(apart)}"
-        return ("reproduced" if agrees else "not reproduced"), f" ({near})"
+        if "no" in (cell.stated, base.stated):
+            apart.append("of layers that the paper does not state")
+        if apart or not (within or beyond):
+            return "not comparable", "; ".join([f" ({near})", *([" and ".join(apart)] if apart else [])])
+        return ("reproduced" if within else "not reproduced"), f" ({near})"
 
     def _case(self, cell: Cell) -> Case:
         return cell.case(self.device, self.size)

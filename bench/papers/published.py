@@ -36,7 +36,8 @@ class Cell:
         block: the case that recounts it, as the command line spells a block; empty where there is none.
         size, channels: of the case.
         base: the row, of this table or as `table|row`, that it is compared with or stands on.
-        stated: whether the paper says all that a recount needs.
+        stated: whether the paper says all that a recount needs: `yes`, `no`, or `inferred` where a rule or a layer that
+            it does not name was found by what gives the printed figure.
         note: what the figure means, or why it cannot be reached.
     """
 
@@ -51,7 +52,7 @@ class Cell:
     size: str
     channels: str
     base: str
-    stated: bool
+    stated: str
     note: str
 
     @property
@@ -128,13 +129,13 @@ def tables_of(paper: str) -> tuple[Table, ...]:
     Raises:
         SpecError: there is no such paper.
     """
+    paper = paper.casefold()
     if paper not in PAPERS:
         raise SpecError(f"unknown paper '{paper}'{nearest(paper, PAPERS)}")
     found: dict[str, list[Cell]] = {}
     text = (resources.files("bench.papers") / "data" / f"{paper}.csv").read_text(encoding="utf-8")
     for line in csv.DictReader(text.splitlines()):
-        stated = line.pop("stated") != "no"
-        found.setdefault(line["table"], []).append(Cell(paper=paper, stated=stated, **line))
+        found.setdefault(line["table"], []).append(Cell(paper=paper, **line))
     told = facts()[paper]["table"]
     return tuple(
         Table(paper, id, told[id]["title"], told[id].get("explain", ""), tuple(cells)) for id, cells in found.items()
@@ -154,8 +155,12 @@ def choose(paper: str | None, table: str | None) -> list[Table]:
     all_tables = list(tables_of(paper))
     if table is None:
         return all_tables
-    wanted = table.casefold()
-    chosen = [t for t in all_tables if wanted in (t.id.casefold(), t.id.casefold().partition("(")[0])]
+    wanted = _plain(table)
+    chosen = [t for t in all_tables if wanted in (_plain(t.id), t.id.casefold().partition("(")[0])]
     if not chosen:
         raise SpecError(f"{paper} has no table '{table}'{nearest(table, [t.id for t in all_tables])}")
     return chosen
+
+
+def _plain(id: str) -> str:
+    return id.casefold().replace("(", "").replace(")", "")

@@ -23,13 +23,22 @@ TRAINING = "needs training"
 _DEVICE_BOUND = ("time", "fps", "cuda_memory")
 LEGEND = """\
 Each cell shows the published figure, an arrow, and ours. \N{CHECK MARK} reproduced: ours agrees within the rounding of
-the printed digits, or, if measured, as a ratio within 10 %. \N{BALLOT X} not reproduced. ~ not comparable: the paper
-does not say enough, or the figure is another group's. ? to be measured with `--measure`. A figure alone is an accuracy:
-it needs training on the data set named below its table. Times, rates and device memory are printed as published; their
-ratios stand below the table.
+the printed digits, or, if measured, as a ratio within 10 %; what was cut off instead of rounded, and what follows only
+by a rule or a layer that the paper does not name, is said below. \N{BALLOT X} not reproduced. ~ not comparable: the
+paper does not say enough, or the figure is another group's. ? to be measured with `--measure`. A figure alone is an
+accuracy: it needs training on the data set named below its table. Times, rates and device memory are printed as
+published; their ratios stand below the table.
 """
-_LATEX_SIGNS = {MARKS["reproduced"]: "yes", MARKS["not reproduced"]: "no", "\N{RIGHTWARDS ARROW}": r"$\to$"}
-_NARROW, _WIDE = 32, 60
+_LATEX_SIGNS = {
+    MARKS["reproduced"]: r"\checkmark",
+    MARKS["not reproduced"]: r"$\times$",
+    r"\textasciitilde{}": r"$\sim$",
+    "\N{RIGHTWARDS ARROW}": r"$\to$",
+}
+_LATEX_LEGEND = r"""% Packages: booktabs, amssymb. Cells: published, $\to$, ours; \checkmark reproduced,
+% $\times$ not reproduced, $\sim$ not comparable, ? to be measured; a figure alone is an accuracy."""
+_NARROW, _LEAST_WHY = 32, 28
+WIDTH = 140
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,7 @@ class Section:
 
     Attributes:
         heading: the paper.
+        source: its authors, where and when it appeared.
         name: of the table, `Table 12(a)`.
         title: what it compares.
         explain: what there is to say about it as a whole; may be empty.
@@ -45,22 +55,33 @@ class Section:
     """
 
     heading: str
+    source: str
     name: str
     title: str
     explain: str
     rows: Sequence[Mapping[str, Any]]
 
-    def lines(self) -> Grid:
-        """One line a cell: row, metric, published, ours, difference, verdict, why; accuracies of a row share a line."""
+    def lines(self, width: int = WIDTH) -> Grid:
+        """One line a cell: row, metric, published, ours, difference, verdict, why; accuracies of a row share a line.
+
+        A reason that stood before is not repeated. Reasons are wrapped so that lines fit into `width` if they can.
+        """
         found: list[tuple[str, ...]] = []
-        seen = told = ""
+        seen = ""
+        told: dict[str, str] = {}
         for row, cells in _by_row(self.rows):
             costs = [cell for cell in cells if cell["verdict"] != TRAINING]
             accuracies = [cell for cell in cells if cell["verdict"] == TRAINING]
             for *line, why in [*map(_line, costs), *([_accuracy_line(accuracies)] if accuracies else [])]:
-                shown = "as above" if why == told and len(why) > len("as above") else _wrap(why, _WIDE)
-                found.append((_wrap(row if row != seen else "", _NARROW), *line, shown))
-                seen, told = row, why
+                again = "as above" if told.get(why) == row else f"as for {told.get(why)}"
+                known = why in told and len(why) > max(len(again), 30)
+                told.setdefault(why, row)
+                found.append((_wrap(row if row != seen else "", _NARROW), *line, again if known else why))
+                seen = row
+        taken = (
+            sum(max(len(part) for row in found for part in row[i].split("\n")) + 2 for i in range(6)) if found else 0
+        )
+        found = [(*row[:-1], _wrap(row[-1], max(_LEAST_WHY, width - taken))) for row in found]
         header = ("row", "metric", "published", "ours", "difference", "verdict", "why")
         return Grid(header, tuple(found), "llrrrll")
 
@@ -82,10 +103,10 @@ class Section:
                 told.setdefault(cell["why"], []).append(name)
         return [_reason(why, [name for name in names if name]) for why, names in told.items()]
 
-    def plain(self) -> str:
-        """For a terminal."""
-        parts = [f"{self.heading}\n{self.name}: {self.title}", self.lines().plain()]
-        return "\n\n".join([*parts, *([_filled(self.explain, 100)] if self.explain else [])])
+    def plain(self, width: int = WIDTH) -> str:
+        """For a terminal of that many columns."""
+        parts = [f"{self.heading} ({self.source})\n{self.name}: {self.title}", self.lines(width).plain()]
+        return "\n\n".join([*parts, *([_filled(self.explain, min(width, 100))] if self.explain else [])])
 
     def markdown(self) -> str:
         """The table as in the paper, then what there is to explain."""
@@ -95,22 +116,25 @@ class Section:
         return "\n\n".join([*parts, *([reasons] if reasons else [])])
 
     def latex(self) -> str:
-        """The table as in the paper."""
+        """The table as in the paper, with what there is to say about its cells in comments below."""
         text = self.layout().latex()
         for sign, word in _LATEX_SIGNS.items():
             text = text.replace(sign, word)
-        return f"% {self.heading}, {self.name}: {self.title}\n{text}"
+        said = "\n".join(f"%   {reason}" for reason in self.reasons())
+        return "\n".join(
+            [f"% {self.heading} ({self.source}), {self.name}: {self.title}", text, *([said] if said else [])]
+        )
 
 
-def show_claims(sections: Sequence[Section], summary: str, format: str) -> str:
-    """The ledger in one of `FORMATS`; json and csv hold one record a cell."""
+def show_claims(sections: Sequence[Section], summary: str, format: str, width: int = WIDTH) -> str:
+    """The ledger in one of `FORMATS`; json and csv hold one record a cell, `table` fits into `width` if it can."""
     if format in ("json", "csv"):
         return render([dict(row) for section in sections for row in section.rows], format)
     if format == "latex":
-        return "\n\n".join([section.latex() for section in sections] + [f"% {summary}"])
+        return "\n\n".join([_LATEX_LEGEND, *(section.latex() for section in sections), f"% {summary}"])
     if format == "markdown":
         return page(sections, summary).rstrip("\n")
-    return "\n\n".join([*(section.plain() for section in sections), summary])
+    return "\n\n".join([*(section.plain(width) for section in sections), summary])
 
 
 def write_claims(sections: Sequence[Section], summary: str, folder: Path) -> list[Path]:
@@ -135,7 +159,7 @@ def page(sections: Sequence[Section], summary: str) -> str:
     for section in sections:
         if section.heading != heading:
             heading = section.heading
-            parts.append(f"## {heading}")
+            parts.append(f"## {heading}\n\n{section.source}")
         parts.append(section.markdown())
     return "\n\n".join(parts) + "\n"
 
@@ -155,7 +179,7 @@ def _ours(cell: Mapping[str, Any]) -> str:
     """Ours with one decimal more than printed, so that the rounding can be seen."""
     if cell["ours"] is None:
         return MISSING
-    if cell["ci_low"] is not None or not cell["published"]:
+    if cell["ratio"] is not None or not cell["published"]:
         return significant(cell["ours"], 4)
     decimals = len(cell["published"].partition(".")[2])
     whole = float(cell["ours"]).is_integer() and not decimals
@@ -172,7 +196,7 @@ def _accuracy_line(cells: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     if len(cells) == 1:
         return (_title(cells[0]), str(cells[0]["published"]), MISSING, MISSING, TRAINING, why)
     listed = ", ".join(f"{cell['metric']} {cell['published']}" for cell in cells)
-    return (_wrap(listed, _WIDE), "", MISSING, MISSING, TRAINING, why)
+    return (_wrap(listed, _NARROW), "", MISSING, MISSING, TRAINING, why)
 
 
 def _pair(cell: Mapping[str, Any]) -> str:

@@ -37,7 +37,7 @@ def load_checkpoint(module: nn.Module, entry: str, path: Path) -> str:
         SpecError: there is no such file, it is no checkpoint or would run code, or it does not fit the module, which
             then is as it was.
     """
-    state = _state_of(path)
+    state = read_state(path)
     namings = {OWN_NAMES: Naming({})}
     namings |= {name: source.naming(module) for name, source in SOURCES.items() if entry in source.entries}
     fits = {name: fit(module, naming, state) for name, naming in namings.items()}
@@ -52,8 +52,8 @@ def load_checkpoint(module: nn.Module, entry: str, path: Path) -> str:
     return whose
 
 
-def _state_of(path: Path) -> Mapping[str, Tensor]:
-    """The state dict in a file.
+def read_state(path: Path) -> Mapping[str, Tensor]:
+    """The state dict in a file, alone or under `state_dict` or `model`, without the prefix `module.` of all names.
 
     Raises:
         SpecError: there is none, or it cannot be read.
@@ -75,6 +75,9 @@ def _state_of(path: Path) -> Mapping[str, Tensor]:
         raise SpecError(
             f"'{path}' holds no state dict: expected names of tensors, alone or under 'state_dict' or 'model'"
         )
+    odd = next((n for n, v in data.items() if v.layout is not torch.strided or v.is_meta or v.is_complex()), None)
+    if odd is not None:
+        raise SpecError(f"'{path}' holds '{odd}', which is no dense tensor of real numbers")
     if all(name.startswith(_PARALLEL) for name in data):
         data = {name.removeprefix(_PARALLEL): value for name, value in data.items()}
     return dict(data)

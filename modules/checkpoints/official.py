@@ -38,6 +38,9 @@ def from_official(source: str, state_dict: Mapping[str, Tensor], **config: objec
     """
     if source not in SOURCES:
         raise SpecError(f"unknown source '{source}'{nearest(source, SOURCES)}")
+    if not isinstance(state_dict, Mapping):
+        given = type(state_dict).__name__
+        raise SpecError(f"from_official takes a state dict, not {given}; read_state(path) gives that of a file")
     made = SOURCES[source]
     for name, value in state_dict.items():
         if not isinstance(value, Tensor):

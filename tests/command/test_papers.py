@@ -16,7 +16,10 @@ from bench.row import read_rows
 from bench.session import Outcome, Request
 
 Command = Callable[..., tuple[int, str, str]]
-SUMMARY = "7 of 8 static cells reproduced; 1 not reproduced; 4 of time, rate or device memory (4 not measured)"
+SUMMARY = (
+    "7 of 8 static cells reproduced (FLOPs 3 of 4, memory 4 of 4); 1 not reproduced; "
+    "4 of time, rate or device memory (4 not measured)"
+)
 
 
 @pytest.mark.parametrize("arguments", [["ann", "--table", "1"], ["ann", "--table", "1", "--format", "table"]])
@@ -24,10 +27,10 @@ def test_a_table_is_printed_with_its_summary(command: Command, arguments: list[s
     code, out, err = command("papers", *arguments)
     assert (code, err) == (0, "")
     first, second, *_, last = out.splitlines()
-    assert first == "ANN: Asymmetric Non-local Neural Networks for Semantic Segmentation"
+    assert first == "ANN: Asymmetric Non-local Neural Networks for Semantic Segmentation (Zhu et al., ICCV, 2019)"
     assert second.startswith("Table 1: ")
     assert last == SUMMARY
-    (line,) = [line.split() for line in out.splitlines() if "55.23" in line and "43.5" in line]
+    line = next(line.split() for line in out.splitlines() if "55.23" in line and "43.5" in line)
     assert line[:9] == ["APNB", "256x128", "FLOPs", "(G)", "43.5", "55.23", "+26.97", "%", "not"]
 
 
@@ -52,7 +55,7 @@ def test_json_and_csv_hold_a_record_a_cell_and_nothing_else(command: Command) ->
 @pytest.mark.parametrize(
     ("name", "start", "end"),
     [
-        ("latex", "% ANN: Asymmetric Non-local", f"% {SUMMARY}\n"),
+        ("latex", "% Packages: booktabs, amssymb.", f"% {SUMMARY}\n"),
         ("markdown", f"# The papers' figures, checked\n\n**{SUMMARY}.**", "\n"),
     ],
 )
@@ -118,11 +121,20 @@ def test_rows_that_are_a_file_or_broken_are_refused(command: Command, tmp_path: 
     assert "line 1 is not a row" in err
 
 
-def test_an_output_that_cannot_be_written_is_refused(command: Command, tmp_path: Path) -> None:
+def test_an_output_that_is_a_file_is_refused_before_anything_is_judged(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "judge", lambda *_: pytest.fail("judged although it cannot be written"))
     (tmp_path / "file").write_text("")
-    code, _, err = command("papers", "gald", "--table", "2", "--output", tmp_path / "file")
-    assert code == 2
-    assert err == f"error: '{tmp_path / 'file'}': File exists\n"
+    code, out, err = command("papers", "gald", "--table", "2", "--output", tmp_path / "file")
+    assert (code, out) == (2, "")
+    assert err == f"error: '{tmp_path / 'file'}': is not a folder\n"
+
+
+def test_papers_and_tables_are_named_as_one_likes(command: Command) -> None:
+    asked = [command("papers", paper, "--table", table) for paper, table in (("gcnet", "8(b)"), ("GCNet", "8B"))]
+    assert asked[0] == asked[1]
+    assert "\nTable 8(b): " in asked[0][1]
 
 
 def timed(out: str) -> dict[str, dict[str, Any]]:
@@ -144,13 +156,16 @@ def test_a_table_is_measured_here_and_read_back(
     assert [record["ours"] for record in found.values()] == [rows[i]["latency_ms"] for i in (0, 1, 0, 1)]
     for row, printed, size in (("APNB 96x96", "0.64", "96x96"), ("APNB 256x128", "0.17", "128x256")):
         record = found[row]
-        assert (record["ci_low"], record["ci_high"]) == (rows[1]["ratio_ci_low"], rows[1]["ratio_ci_high"])
-        assert 0 < record["ci_low"] <= rows[1]["ratio"] <= record["ci_high"]
+        for name in ("ratio", "ratio_ci_low", "ratio_ci_high"):
+            assert record[name] == rows[1][name]
+        assert 0 < record["ratio_ci_low"] <= record["ratio"] <= record["ratio_ci_high"]
+        assert f"{record['ratio_published']:.2f}" == printed
         assert (record["verdict"], record["difference"]) == ("not comparable", None)
         assert f"published {printed} x" in record["why"]
-        assert record["why"].endswith(f", at map size 4x4 instead of {size} and on a CPU instead of a GPU")
+        assert record["why"].endswith(f"; at map size 4x4 instead of {size} and on a CPU instead of a GPU")
     for row in ("NB 96x96", "NB 256x128"):
         assert found[row]["why"] == "the row that others are compared with"
+        assert found[row]["ratio"] is None
 
     monkeypatch.setattr(ledger, "run_sweep", lambda *_: pytest.fail("measured although there are rows"))
     assert command(*words, "--rows", tmp_path) == (0, out, "")

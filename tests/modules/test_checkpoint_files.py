@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,24 @@ def test_a_file_without_a_state_dict_is_refused(tmp_path: Path, data: object) ->
     assert "holds no state dict" in load_refusal(create("gc", 16), "gc", saved(tmp_path, data))
 
 
+ODD = {
+    "sparse": lambda: torch.eye(3).to_sparse(),
+    "meta": lambda: torch.empty(3, device="meta"),
+    "complex": lambda: torch.zeros(3, dtype=torch.complex64),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_tensors_that_no_layer_holds_are_refused(tmp_path: Path, kind: str, wrapped: bool) -> None:
+    module = create("gc", 16)
+    state = {**module.state_dict(), "key.weight": ODD[kind]()}
+    path = saved(tmp_path, {"state_dict": state} if wrapped else state)
+
+    message = f"'{path}' holds 'key.weight', which is no dense tensor of real numbers"
+    assert load_refusal(module, "gc", path) == message
+
+
 def test_the_wrong_network_is_refused_by_the_nearest_names(tmp_path: Path) -> None:
     golden = read("ann_net_tiny_mg111")
     path = saved(tmp_path, golden.state)
@@ -162,3 +181,10 @@ def test_the_wrong_network_is_refused_by_the_nearest_names(tmp_path: Path) -> No
 
     message = load_refusal(create("gc", 16), "gc", path)
     assert "by the names of 'contextbench': missing 'key.weight'" in message
+
+
+def test_the_page_on_checkpoints_names_every_source_and_argument() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "checkpoints.md").read_text()
+    for name, source in SOURCES.items():
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+        assert all(f"`{argument}" in line for argument in inspect.signature(source.build).parameters)

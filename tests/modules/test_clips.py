@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.static.flops import DispatchCount
 from bench.static.trace import Trace
-from modules.clips import ClipContext, SlowOnly
+from modules.clips import ClipBottleneck, ClipContext, SlowOnly
 from modules.options import SpecError
 from modules.registry import create, create_nested
 from modules.resnet import Backbone
@@ -189,7 +189,7 @@ def test_a_clip_of_the_published_size_stands_for_a_map_of_28() -> None:
         (64, {"depth": 18}, "depth 18 is not one of 50, 101"),
         (64, {"frames": 0}, "classes and frames must be at least 1, not 400 and 0"),
         (64, {"stages": "3+6", "context": "gc"}, "stage 6 does not exist"),
-        (64, {"context": "gx"}, "unknown block 'gx'"),
+        (64, {"context": "gx"}, "'gx' is not a context block; did you mean 'gc'? allowed: identity, nl,"),
         (64, {"context": "jpu"}, "not a context block"),
         (64, {"context": "gc/ratio=5"}, "not divisible by the ratio 5"),
         (64, {"often": "twice"}, "option 'often' of 'slow_only' cannot be 'twice'"),
@@ -212,6 +212,13 @@ def test_a_context_block_that_changes_the_shape_is_refused() -> None:
     network = SlowOnly(64, context="nl/fuse=concat", stages=(5,), often="once")
     with pytest.raises(ValueError, match="must keep the shape"):
         network.eval()(torch.randn(1, 3, 2, 32, 32))
+
+
+@pytest.mark.parametrize("place", ["after1x1", "after_add"])
+def test_a_bottleneck_of_clips_takes_the_width_that_it_has(place: Any) -> None:
+    bottleneck = ClipBottleneck(16, 4, 1, 1, "pytorch", nn.Conv3d(16, 24, 1), place)
+    with pytest.raises(ValueError, match="must return 16 channels here, not 24 as Conv3d does"):
+        bottleneck(torch.randn(1, 16, 2, 4, 4))
 
 
 def _unsettle(module: nn.Module) -> None:

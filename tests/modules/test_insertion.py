@@ -54,6 +54,7 @@ def where(network: nn.Module, kind: str) -> str:
         ("dilated", {}, "3.0 3.1 3.2 3.3 4.0 4.1 4.2 4.3 4.4 4.5 5.0 5.1 5.2"),
         ("gcnet", {"stages": (5,), "head": "snl"}, "5.0 5.1 5.2"),
         ("gcnet", {"context": "none"}, ""),
+        ("dilated", {"stages": "3+4", "often": "alternate"}, "3.1 3.3 4.1 4.3 4.5"),
         ("gc_resnet", {"often": "alternate"}, "3.1 3.3 4.1 4.3 4.5 5.1"),
         ("gc_resnet", {"stages": "2", "often": "once"}, "2.1"),
     ],
@@ -159,6 +160,17 @@ def test_every_block_inside_learns(place: Place, often: str, stages: tuple[int, 
         assert parameter.grad.isfinite().all(), name
 
 
+@torch.no_grad()
+def test_a_classifier_judges_the_mean_of_c5() -> None:
+    torch.manual_seed(0)
+    network: Any = create("gc_resnet", 64, layers=(1, 1, 1, 2), classes=7).eval()
+    unsettle(network)
+    image = torch.randn(2, 3, 64, 97)
+
+    torch.testing.assert_close(network(image), network.fc(network.trunk(image)[3].mean((2, 3))))
+    assert network.trunk(image)[3].shape == (2, 64, 2, 4)
+
+
 def test_the_plain_network_holds_nothing() -> None:
     assert NOWHERE.block(4, 1, 6, 16) is None
 
@@ -177,7 +189,7 @@ def test_a_stage_that_does_not_exist_is_refused(stage: int) -> None:
         ({"stages": "c3"}, "option 'stages' of"),
         ({"place": "after3x3"}, "cannot be 'after3x3'; allowed: after1x1|after_add"),
         ({"often": "never"}, "cannot be 'never'; allowed: every|alternate|once"),
-        ({"context": "gd"}, "unknown block 'gd'"),
+        ({"context": "gd"}, "'gd' is not a context block; did you mean 'gald'? allowed: identity, nl,"),
         ({"context": "fpn"}, "'fpn' is of family 'upsample', not a context block"),
         ({"context": "gc/ratio=0"}, "ratio must be at least 1, not 0"),
         ({"context": "gc/"}, "'' in 'gc/' is not an option of its own"),

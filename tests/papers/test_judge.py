@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.papers.judge import MEASURED, STATIC, Finding, judge
+from bench.papers.judge import INFERRED, MEASURED, STATIC, TRUNCATED, Finding, Ratio, judge
 from bench.papers.published import PAPERS, Cell, Table, choose, tables_of
 from modules.options import SpecError
 
@@ -50,7 +50,7 @@ NOT_COMPARABLE = {
     ("gcnet", "13", "params"): "ANN | CCNet",
     ("gcnet", "13", "FLOPs"): "DANet | ANN | CCNet",
 }
-TRUNCATED = {
+CUT_OFF = {
     ("galdv2", "IV", "LDv2 increment", "params"): (2.36288, "2.3"),
     ("galdv2", "VI", "CCNet", "params"): (66.558036, "66.5"),
     ("gcnet", "sec4.3", "GC-ResNet-50 params increase", "relative increase"): (9.867112, "9.86"),
@@ -107,7 +107,7 @@ def places(listed: dict[tuple[str, str, str], str]) -> set[Place]:
     return {(paper, table, row, metric) for (paper, table, metric), rows in listed.items() for row in rows.split(" | ")}
 
 
-def made(convention: str, published: str = "", stated: bool = True, **fields: str) -> Cell:
+def made(convention: str, published: str = "", stated: str = "yes", **fields: str) -> Cell:
     known = {"paper": "ann", "table": "1", "row": "a", "metric": "x", "unit": "M", "block": "", "size": ""}
     known |= {"channels": "", "base": "", "note": ""}
     return Cell(**{**known, **fields}, convention=convention, published=published, stated=stated)
@@ -151,9 +151,9 @@ def test_gcnet_table_12(records: dict[Place, Record], place: tuple[str, str]) ->
 
 
 def test_what_was_cut_off_says_so(records: dict[Place, Record]) -> None:
-    cut = {place: r for place, r in records.items() if str(r["why"]).startswith("last digit cut off, not rounded.")}
+    cut = {place: r for place, r in records.items() if str(r["why"]).startswith(TRUNCATED)}
     assert {p: (r["ours"], r["published"]) for p, r in cut.items()} == {
-        place: (pytest.approx(ours, abs=5e-7), published) for place, (ours, published) in TRUNCATED.items()
+        place: (pytest.approx(ours, abs=5e-7), published) for place, (ours, published) in CUT_OFF.items()
     }
     assert {record["verdict"] for record in cut.values()} == {"reproduced"}
 
@@ -177,12 +177,14 @@ def test_a_time_of_another_device_has_no_difference() -> None:
 def test_a_record_tells_all_that_is_known_of_a_cell() -> None:
     cell = made("params", "1.2", block="gc", size="8x8", note="n")
     told = {"paper": "ann", "table": "1", "title": "t", "row": "a", "metric": "x", "unit": "M", "published": "1.2"}
-    told |= {"ours": 1.5, "ci_low": 1.0, "ci_high": 2.0, "difference": pytest.approx(25), "verdict": "not reproduced"}
-    told |= {"why": "w", "convention": "params", "block": "gc", "size": "8x8", "channels": 2048}
-    assert Finding(cell, 1.5, "not reproduced", "w", 1.0, 2.0).row("t") == told
+    told |= {"ours": 1.5, "ratio": 1.1, "ratio_ci_low": 1.0, "ratio_ci_high": 2.0, "ratio_published": 1.2}
+    told |= {"difference": pytest.approx(25), "verdict": "not reproduced", "why": "w"}
+    told |= {"convention": "params", "block": "gc", "size": "8x8", "channels": 2048}
+    assert Finding(cell, 1.5, "not reproduced", "w", Ratio(1.1, 1.0, 2.0, 1.2)).row("t") == told
     empty = Finding(made("accuracy"), None, "needs training").row("t")
-    absent = ("published", "ours", "ci_low", "ci_high", "difference", "why", "block", "size", "channels")
-    assert {name for name, value in empty.items() if value is None} == set(absent)
+    absent = {"published", "ours", "difference", "why", "block", "size", "channels"}
+    absent |= {"ratio", "ratio_ci_low", "ratio_ci_high", "ratio_published"}
+    assert {name for name, value in empty.items() if value is None} == absent
 
 
 def test_an_accuracy_says_on_which_data_it_needs_training(records: dict[Place, Record]) -> None:
@@ -229,16 +231,21 @@ def test_a_repeated_cell_comes_to_what_the_first_one_does(findings: dict[Place, 
 
 
 @pytest.mark.parametrize(
-    ("published", "stated", "verdict"),
+    ("published", "stated", "verdict", "how"),
     [
-        *(("0.07", True, "reproduced"), ("0.07", False, "reproduced")),
-        *(("0.08", True, "not reproduced"), ("0.08", False, "not comparable")),
+        *(("0.07", "yes", "reproduced", ""), ("0.07", "no", "reproduced", "")),
+        *(("0.07", "inferred", "reproduced", f"{INFERRED} "), ("0.06", "yes", "reproduced", f"{TRUNCATED} ")),
+        ("0.06", "inferred", "reproduced", f"{TRUNCATED} {INFERRED} "),
+        *(("0.08", "yes", "not reproduced", ""), ("0.08", "inferred", "not reproduced", "")),
+        ("0.08", "no", "not comparable", ""),
     ],
 )
-def test_what_a_paper_does_not_state_can_agree_but_not_be_refuted(published: str, stated: bool, verdict: str) -> None:
+def test_what_a_paper_does_not_state_can_agree_but_not_be_refuted(
+    published: str, stated: str, verdict: str, how: str
+) -> None:
     cell = made("params", published, stated, block="nl:mode=gaussian", size="8x8", channels="256", note="a note")
     finding, weights = judge(cell, table_of(cell)), 2 * 256 * 128 + 128 + 256
-    assert (finding.ours, finding.verdict, finding.why) == (pytest.approx(weights / 1e6), verdict, "a note")
+    assert (finding.ours, finding.verdict, finding.why) == (pytest.approx(weights / 1e6), verdict, f"{how}a note")
 
 
 def test_a_difference_is_that_of_the_printed_figures() -> None:

@@ -15,7 +15,7 @@ from bench.report.digits import MISSING
 
 Record = dict[str, Any]
 ARROW, YES, NO = "\N{RIGHTWARDS ARROW}", "\N{CHECK MARK}", "\N{BALLOT X}"
-NOTE = "Counted with its bias."
+NOTE = "Counted with its bias, as its table says."
 SUMMARY = "2 of 3 static cells reproduced"
 
 
@@ -23,7 +23,8 @@ def cell(row: str, metric: str, published: str | None, ours: float | None, verdi
     """A record as the ledger gives it."""
     apart = (ours / float(published) - 1) * 100 if published and ours is not None else None
     made = {"paper": "ann", "table": "1", "title": "a title", "row": row, "metric": metric, "unit": "M"}
-    made |= {"published": published, "ours": ours, "ci_low": None, "ci_high": None, "difference": apart}
+    made |= {"published": published, "ours": ours, "difference": apart}
+    made |= dict.fromkeys(("ratio", "ratio_ci_low", "ratio_ci_high", "ratio_published"))
     made |= {"verdict": verdict, "why": None, "convention": "params", "block": "gc:ratio=4", "size": "8x8"}
     return {**made, "channels": 2048, **fields}
 
@@ -46,11 +47,11 @@ CELLS = [
 
 
 def section(cells: list[Record] = CELLS, explain: str = "") -> Section:
-    return Section("ANN: a paper", "Table 1", "what it compares", explain, cells)
+    return Section("ANN: a paper", "Somebody, 2019", "Table 1", "what it compares", explain, cells)
 
 
-def lines(cells: list[Record] = CELLS) -> list[tuple[str, ...]]:
-    return list(section(cells).lines().rows)
+def lines(cells: list[Record] = CELLS, width: int = 400) -> list[tuple[str, ...]]:
+    return list(section(cells).lines(width).rows)
 
 
 def shown(found: Record) -> str:
@@ -78,10 +79,23 @@ def test_accuracies_on_several_data_sets_name_each_once() -> None:
     assert lines(both)[0][6] == "on Cityscapes val; on COCO val"
 
 
-def test_as_above_stands_only_for_what_stands_right_above() -> None:
+def test_a_long_reason_is_told_once_and_named_after_its_row() -> None:
     whys = (NOTE, NOTE, "another", NOTE, "", "", "short", "short")
     cells = [cell("a", str(number), "1", 1.0, "reproduced", why=why or None) for number, why in enumerate(whys)]
-    assert [line[6] for line in lines(cells)] == [NOTE, "as above", "another", NOTE, "", "", "short", "short"]
+    told = [NOTE, "as above", "another", "as above", "", "", "short", "short"]
+    assert [line[6] for line in lines(cells)] == told
+    later = [cell("b", "0", "1", 1.0, "reproduced", why=why) for why in (NOTE, "short", "of b alone " * 4, NOTE)]
+    assert [line[6].strip() for line in lines([*cells, *later])] == [
+        *told,
+        *("as for a", "short", ("of b alone " * 4).strip(), "as for a"),
+    ]
+
+
+def test_a_reason_is_repeated_where_naming_its_row_takes_more_room() -> None:
+    cells = [
+        cell(row, "0", "1", 1.0, "reproduced", why=NOTE) for row in ("a row with a very long name of its own", "b")
+    ]
+    assert [line[6] for line in lines(cells)] == [NOTE, NOTE]
 
 
 def test_what_is_not_there_is_a_dash() -> None:
@@ -101,20 +115,25 @@ def test_ours_has_one_decimal_more_than_printed(published: str | None, ours: flo
 
 
 def test_a_measured_figure_has_significant_digits() -> None:
-    assert shown(cell("a", "b", "19.50", 9.06531, "not comparable", ci_low=1.0, ci_high=2.0)) == "9.065"
+    assert shown(cell("a", "b", "19.50", 9.06531, "not comparable", ratio=0.5)) == "9.065"
 
 
 def test_long_texts_are_wrapped_for_a_terminal() -> None:
-    (line,) = lines([cell("a row of " + "many words " * 5, "b", "1", 1.0, "reproduced", why="word " * 40)])
-    assert "\n" in line[0]
-    assert max(map(len, line[0].split("\n"))) <= 32
-    assert max(map(len, line[6].split("\n"))) <= 60
-    assert line[6].split() == ["word"] * 40
+    told = cell("a row of " + "many words " * 5, "b", "1", 1.0, "reproduced", why="word " * 40)
+    for width in (120, 200):
+        (line,) = lines([told], width)
+        assert "\n" in line[0]
+        assert max(map(len, line[0].split("\n"))) <= 32
+        assert line[6].split() == ["word"] * 40
+        room = width - sum(max(map(len, part.split("\n"))) + 2 for part in line[:6])
+        assert room - 5 < max(map(len, line[6].split("\n"))) <= room
+    (narrow,) = lines([told], 20)
+    assert 20 < max(map(len, narrow[6].split("\n"))) <= 28
 
 
 def test_a_terminal_gets_paper_table_cells_explanation_and_summary() -> None:
     text = show_claims([section(explain="First.\n\nSecond " + "word " * 40)], SUMMARY, "table")
-    assert text.startswith("ANN: a paper\nTable 1: what it compares\n\nrow ")
+    assert text.startswith("ANN: a paper (Somebody, 2019)\nTable 1: what it compares\n\nrow ")
     assert text.endswith(f"\n\n{SUMMARY}")
     assert "\n\nFirst.\n\nSecond word" in text
     assert "| r=16" in text
@@ -131,9 +150,9 @@ def test_the_layout_is_the_paper_s_with_both_figures_and_a_mark() -> None:
 
 @pytest.mark.parametrize("convention", ["time", "fps", "cuda_memory"])
 def test_a_figure_of_another_device_stands_alone_in_the_layout(convention: str) -> None:
-    timed = cell("a", "b", "19.5", 3.0, "reproduced", convention=convention, ci_low=0.4, ci_high=0.6)
+    timed = cell("a", "b", "19.5", 3.0, "reproduced", convention=convention, ratio=0.5)
     assert section([timed]).layout().rows == (("a", f"19.5 {YES}"),)
-    ratio = {**timed, "convention": "ratio_of_time"}
+    ratio = {**timed, "convention": "ratio_of_time", "ratio": 3.0}
     assert section([ratio]).layout().rows == (("a", f"19.5 {ARROW} 3.000 {YES}"),)
 
 
@@ -162,7 +181,7 @@ def test_what_is_still_to_be_measured_is_no_reason() -> None:
 
 
 def test_a_page_names_each_paper_once() -> None:
-    other = Section("GCNet: another", "Table 2", "else", "", CELLS[:1])
+    other = Section("GCNet: another", "Others, 2020", "Table 2", "else", "", CELLS[:1])
     text = show_claims([section(), section(), other], SUMMARY, "markdown")
     assert [line for line in text.splitlines() if line.startswith("#")] == [
         "# The papers' figures, checked",
@@ -170,18 +189,33 @@ def test_a_page_names_each_paper_once() -> None:
         *("## GCNet: another", "### Table 2: else"),
     ]
     assert f"**{SUMMARY}.**" in text
+    assert "\n\n## ANN: a paper\n\nSomebody, 2019\n\n### " in text
     for mark in (YES, NO, "~", "?"):
         assert f" {mark} " in text.split("##")[0]
 
 
-def test_latex_is_a_balanced_table_of_plain_signs() -> None:
-    text = show_claims([section()], SUMMARY, "latex")
+def test_latex_is_a_table_of_signs_under_a_legend_and_over_its_reasons() -> None:
+    text = show_claims([section(), section(CELLS[2:3])], SUMMARY, "latex")
     assert text.isascii()
-    assert text.startswith("% ANN: a paper, Table 1: what it compares\n\\begin{tabular}{lrrrrr}\n")
-    assert text.endswith(f"\\end{{tabular}}\n\n% {SUMMARY}")
-    assert r"+GC $|$ r=16 & 28.08 $\to$ 28.079 yes & 43.5 $\to$ 55.23 no & 76.51 & 93.35 &  \\" in text
-    assert r"plain & -- $\to$ 25.56 & 12 \textasciitilde{} & 75.01 &  & 19.5 ? \\" in text
-    assert r"Top-1 (\%)" in text
+    legend, first, second, summary = text.split("\n\n")
+    assert all(line.startswith("% ") for line in legend.splitlines())
+    for word in ("booktabs", "amssymb", r"\checkmark reproduced", r"$\times$ not reproduced", r"$\sim$ not comparable"):
+        assert word in legend
+    start = "% ANN: a paper (Somebody, 2019), Table 1: what it compares\n\\begin{tabular}"
+    assert first.startswith(f"{start}{{lrrrrr}}\n")
+    assert second.startswith(f"{start}{{lr}}\n")
+    assert first.count(r"\begin{tabular}") == first.count(r"\end{tabular}") == 1
+    assert r"+GC $|$ r=16 & 28.08 $\to$ 28.079 \checkmark & 43.5 $\to$ 55.23 $\times$ & 76.51 & 93.35 &  \\" in first
+    assert r"plain & -- $\to$ 25.56 & 12 $\sim$ & 75.01 &  & 19.5 ? \\" in first
+    assert r"Top-1 (\%)" in first
+    assert first.splitlines()[-4:] == [
+        r"\end{tabular}",
+        f"%   +GC | r=16, params; +GC | r=16, FLOPs; plain, params: {NOTE}",
+        "%   Needs training on Cityscapes val.",
+        "%   plain, FLOPs: A network of others.",
+    ]
+    assert second.endswith("\\end{tabular}\n%   Needs training on Cityscapes val.")
+    assert summary == f"% {SUMMARY}"
 
 
 def test_json_holds_one_raw_record_a_cell() -> None:

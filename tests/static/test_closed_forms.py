@@ -170,7 +170,7 @@ def resnet50(side: int, output_stride: int, base: int) -> int:
 
 
 def deep_trunk(h: int, w: int, c: int, ceil: bool, output_stride: int = 8) -> int:
-    """Convolutions of a ResNet of `LAYERS` with a deep stem on an image of h x w; `ceil` is how its max pooling rounds."""
+    """Convolutions of a ResNet of `LAYERS`, deep stem, on an image of h x w; with `ceil` its max pooling rounds up."""
     base, h, w = c // 32, halved(h), halved(w)
     stem = h * w * 9 * (3 * base + 3 * base * base)
     h, w = (h // 2 + 1, w // 2 + 1) if ceil else (halved(h), halved(w))
