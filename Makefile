@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: bench test setup lint types readme papers wheel clean
+.PHONY: bench test setup lint types readme papers baseline regression wheel clean
 
 bench: setup  ## measure the default suite here (or what ARGS say); prints where the tables and plots are
 	$(BIN)/python run_bench.py $(ARGS)
@@ -31,6 +31,12 @@ readme: setup  ## rebuild the tables in README.md from results/reference
 
 papers: setup  ## rebuild docs/papers.md from the published figures and the reference runs
 	$(BIN)/python run_bench.py papers --rows results/reference/papers-cpu --format markdown > docs/papers.md
+
+baseline: setup  ## show which static figures differ from bench/regression/baseline.json, and accept them
+	$(BIN)/python -m bench.regression.baseline
+
+regression: setup  ## the gate: static figures exactly, and times into results/regression.json
+	$(BIN)/python -m pytest bench/regression --benchmark-json=results/regression.json $(ARGS)
 
 wheel: setup
 	$(BIN)/python -m build --wheel

@@ -48,6 +48,9 @@ Seconds = Annotated[float | None, typer.Option(help="Time budget of a group, per
 Seed = Annotated[int | None, typer.Option(help="Seed of weights, inputs and the order within rounds")]
 Plugin = Annotated[list[str] | None, typer.Option(help="Python file that registers blocks of your own")]
 Checkpoint = Annotated[Path | None, typer.Option(help="Weights of the one network asked for: ours or its authors'")]
+Timeout = Annotated[float, typer.Option(help="Seconds that one step of a case (build, warm-up, a sample) may take")]
+Force = Annotated[bool, typer.Option("--force", help="Measure also what the trace says cannot fit into memory")]
+InProcess = Annotated[bool, typer.Option("--in-process", help="Measure without a worker process, for debuggers")]
 Print = Annotated[Format, typer.Option("--format", help="How to print")]
 
 
@@ -76,6 +79,9 @@ def sweep(
     seed: Seed = None,
     plugin: Plugin = None,
     checkpoint: Checkpoint = None,
+    timeout: Timeout = 300.0,
+    force: Force = False,
+    in_process: InProcess = False,
     format: Print = Format.table,
 ) -> int:
     """Measure a suite, with any axis set otherwise, and report. The same --out again measures what is missing."""
@@ -87,7 +93,21 @@ def sweep(
     axes = {"blocks": blocks, "sizes": sizes, "channels": channels, "batch": batch, "dtype": dtype, "mode": mode}
     axes |= {"impl": impl, "memory_format": memory_format}
     settings = {"seconds": seconds, "seed": seed}
-    request = Request(suite, axes, device, reference, out, settings, tuple(plugin or ()), checkpoint)
+    files = tuple(plugin or ())
+    isolated = not in_process
+    request = Request(
+        suite,
+        axes,
+        device,
+        reference,
+        out,
+        settings,
+        files,
+        checkpoint,
+        timeout=timeout,
+        isolated=isolated,
+        force=force,
+    )
     console = Console(stderr=format is not Format.table)
     outcome = run_sweep(request, console)
     write(outcome.folder)
@@ -181,6 +201,26 @@ def report(
     return DONE
 
 
+@app.command()
+def compare(
+    old: Annotated[Path, typer.Argument(help="Run folder to compare with")],
+    new: Annotated[Path, typer.Argument(help="Run folder that is judged")],
+    across: Annotated[
+        bool, typer.Option("--across", help="Compare other methods, environments and devices all the same")
+    ] = False,
+    threshold: Annotated[str, typer.Option(help="Slow-down that is a regression: 0.1 or 0.1,nl=0.2")] = "0.1",
+    format: Print = Format.table,
+) -> int:
+    """Compare two runs case by case. Exit code 1: something regressed; 4: something could not be decided."""
+    from bench.compare import compare_runs
+    from bench.report import show_comparison
+    from bench.threshold import parse_thresholds
+
+    found = compare_runs(old, new, across, parse_thresholds(threshold))
+    print(show_comparison(found.rows(), found.summary, found.notes, format.value))
+    return found.exit_code
+
+
 @app.command("list")
 def list_entries(
     entry: Annotated[str | None, typer.Argument(help="One block, to see its options")] = None,
@@ -205,6 +245,29 @@ def list_entries(
     return DONE
 
 
+@app.command()
+def selftest(
+    device: Device = "auto",
+    out: Annotated[Path, typer.Option(help="Folder that results would go to")] = Path("results"),
+    format: Print = Format.table,
+) -> int:
+    """Check that clocks, counters and memory peaks read true here, and how quiet the machine is: about 10 seconds."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from bench.environment import pick_device
+    from bench.report import show_selftest
+    from bench.selftest import reads_false
+    from bench.selftest import selftest as check
+
+    place = pick_device(device)
+    with Console(stderr=True).status("checking") as status:
+        lines = check(place, out, told=lambda name: status.update(f"checking: {name}"))
+    print(show_selftest([asdict(line) for line in lines], format.value))
+    return HARNESS_FAILED if reads_false(lines) else DONE
+
+
 def explain(error: Exception) -> tuple[str, int]:
     """What went wrong in one line, and the exit code: 2 for what the user gave, 3 for what this program did."""
     if hasattr(error, "exit_code"):
@@ -226,6 +289,9 @@ def main() -> None:
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = DONE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = INTERRUPTED
     except Exception as error:
         if "CONTEXTBENCH_TRACEBACK" in os.environ:
             raise

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import torch
 
@@ -12,6 +13,8 @@ from bench.case import Case
 from bench.static import StaticFigures, trace_figures
 from bench.suite import Suite
 from modules import registry
+
+OnCase: TypeAlias = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,37 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Tracing:
+    """What tracing a case gave: its figures, or a status and a reason."""
+
+    figures: StaticFigures | None
+    status: str = "ok"
+    reason: str | None = None
+
+
+def trace_case(case: Case) -> Tracing:
+    """Trace a case on meta; a block that fails there has a status."""
+    if case.impl not in registry.describe(case.entry).impls:
+        allowed = ", ".join(registry.describe(case.entry).impls)
+        return Tracing(None, "unsupported", f"'{case.entry}' has no implementation '{case.impl}', only {allowed}")
+    try:
+        return Tracing(trace_figures(case))
+    except ValueError as error:
+        return Tracing(None, "unsupported", one_line(error))
+    except Exception as error:  # a block that fails on meta has failed; the sweep goes on
+        return Tracing(None, "crashed", f"tracing failed: {one_line(error)}")
+
+
+def trace_all(cases: Sequence[Case], on_case: OnCase = lambda number, total: None) -> Mapping[Case, Tracing]:
+    """Trace the cases in this process, one after the other."""
+    found = {}
+    for number, case in enumerate(cases):
+        on_case(number, len(cases))
+        found[case] = trace_case(case)
+    return found
+
+
+@dataclass(frozen=True)
 class PlannedGroup:
     """Cases that are timed in the same rounds.
 
@@ -44,6 +78,27 @@ class PlannedGroup:
     members: tuple[Verdict, ...]
     reference: Verdict | None
     note: str = ""
+
+    @property
+    def cases(self) -> list[Case]:
+        """The members' cases, and the reference's if it is not among them."""
+        cases = [verdict.case for verdict in self.members]
+        if self.reference is not None and self.reference.case not in cases:
+            cases.append(self.reference.case)
+        return cases
+
+    @property
+    def pacing(self) -> Case:
+        """The case whose copy is the A/A twin: the reference, or the first member where there is none."""
+        return self.reference.case if self.reference is not None else self.members[0].case
+
+    @property
+    def steps(self) -> list[str]:
+        """Labels of what is built and called in turn: the cases, and the twin, which stands for the pacing case."""
+        return [*(case.label for case in self.cases), self.pacing.label]
+
+
+Tracer: TypeAlias = "Callable[[Sequence[Case], OnCase], Mapping[Case, Tracing]]"
 
 
 @dataclass(frozen=True)
@@ -65,17 +120,12 @@ class Plan:
         return sum(len(group.members) for group in self.groups)
 
 
-def judge(case: Case, suite: Suite, free_bytes: int | None = None) -> Verdict:
-    """Trace a case and hold it against the suite's skip rules and, where given, the memory that is free."""
-    if case.impl not in registry.describe(case.entry).impls:
-        allowed = ", ".join(registry.describe(case.entry).impls)
-        return Verdict(case, None, "unsupported", f"'{case.entry}' has no implementation '{case.impl}', only {allowed}")
-    try:
-        figures = trace_figures(case)
-    except ValueError as error:
-        return Verdict(case, None, "unsupported", one_line(error))
-    except Exception as error:  # a block that fails on meta has failed; the sweep goes on
-        return Verdict(case, None, "crashed", f"tracing failed: {one_line(error)}")
+def judge(case: Case, suite: Suite, free_bytes: int | None = None, tracing: Tracing | None = None) -> Verdict:
+    """Hold what tracing a case gave against the suite's skip rules and, where given, the memory that is free."""
+    traced = tracing or trace_case(case)
+    figures = traced.figures
+    if figures is None:
+        return Verdict(case, None, traced.status, traced.reason)
     for rule in suite.skips:
         reason = rule.explain(case, figures)
         if reason:
@@ -92,7 +142,8 @@ def make_plan(
     device: str,
     done: Mapping[str, Mapping[str, object]],
     free_bytes: int | None,
-    on_case: Callable[[int, int], None] = lambda number, total: None,
+    on_case: OnCase = lambda number, total: None,
+    trace: Tracer = trace_all,
 ) -> Plan:
     """Judge every case of the suite that is not done or was skipped, and sort the rest into groups.
 
@@ -101,7 +152,8 @@ def make_plan(
         device: `cpu` or `cuda`.
         done: the rows that the run holds, by key.
         free_bytes: memory that a case may take on the device.
-        on_case: called with (number, total) as cases are judged.
+        on_case: called with (number, total) as cases are traced.
+        trace: gives the static figures of cases.
 
     Raises:
         SpecError: an axis is wrong.
@@ -109,10 +161,12 @@ def make_plan(
     cases = suite.cases(device)
     skipped = {key for key, row in done.items() if row["status"] == "skipped"}
     open_cases = [case for case in cases if case.key not in done or case.key in skipped]
+    asked = {case: _beside(case, label) for case in open_cases if (label := cases[case]) is not None}
+    beside = [case for case in dict.fromkeys(asked.values()) if case not in set(open_cases)]
+    traced = trace([*open_cases, *beside], on_case)
     verdicts = {}
-    for number, case in enumerate(open_cases):
-        on_case(number, len(open_cases))
-        verdict = judge(case, suite, free_bytes)
+    for case in open_cases:
+        verdict = judge(case, suite, free_bytes, traced[case])
         if case.key not in skipped or verdict.status != "skipped":
             verdicts[case] = verdict
     todo = {case: reference for case, reference in cases.items() if case in verdicts}
@@ -123,7 +177,7 @@ def make_plan(
     groups = tuple(
         group
         for (_, label), members in found.items()
-        for group in _fitting(members, _reference(members, label, suite, free_bytes), free_bytes)
+        for group in _fitting(members, _reference(members, label, suite, free_bytes, traced), free_bytes)
     )
     unmeasured = tuple(verdict for verdict in verdicts.values() if verdict.status != "ok")
     return Plan(groups, unmeasured, frozenset(case.key for case in todo if case.key in skipped))
@@ -156,14 +210,17 @@ def _beside(case: Case, label: str) -> Case:
     return beside if case.impl in registry.describe(name).impls else replace(beside, impl="reference")
 
 
-def _reference(members: list[Verdict], label: object, suite: Suite, free_bytes: int | None) -> Verdict | None:
+def _reference(
+    members: list[Verdict], label: object, suite: Suite, free_bytes: int | None, traced: Mapping[Case, Tracing]
+) -> Verdict | None:
     """The verdict on the group's reference; null where none was asked for."""
     if not isinstance(label, str):
         return None
     for member in members:
         if member.case.label == label:
             return member
-    return judge(_beside(members[0].case, label), suite, free_bytes)
+    beside = _beside(members[0].case, label)
+    return judge(beside, suite, free_bytes, traced[beside])
 
 
 def _fitting(members: list[Verdict], reference: Verdict | None, free_bytes: int | None) -> list[PlannedGroup]:

@@ -45,7 +45,7 @@ class Watch:
         left = self._left(done, total)
         self._title = title
         if note:
-            self.console.print(f"{title}: {note}", markup=False, highlight=False, soft_wrap=True)
+            self.note(f"{title}: {note}")
         if self._bar is None:
             self.console.print(f"[{done}/{total}] {title}{', ' + left if left else ''}", markup=False, highlight=False)
         self._update(title, done, total, left)
@@ -56,11 +56,12 @@ class Watch:
             self._bar.update(self._task, description=text)
 
     def row(self, row: Mapping[str, object]) -> None:
-        if row["status"] in ("crashed", "oom"):
+        if row["status"] in ("crashed", "oom", "timeout", "invalid"):
             place = f"{row['height']}x{row['width']}x{row['channels']}"
-            self.console.print(
-                f"{row['entry']} {place}: {row['status']}: {row['reason']}", markup=False, soft_wrap=True
-            )
+            self.note(f"{row['entry']} {place}: {row['status']}: {row['reason']}")
+
+    def note(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _left(self, done: int, total: int) -> str:
         spent = time.monotonic() - self._start

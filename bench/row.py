@@ -26,7 +26,10 @@ FIELDS = (
     *("reference", "ratio", "ratio_ci_low", "ratio_ci_high", "noise_floor", "twin_ratio"),
     *("cuda_peak_bytes", "cuda_reserved_bytes"),
     *("energy_mj", "power_w", "sm_clock_mhz", "temperature_c", "throttled"),
+    *("memory_clock_mhz", "foreign_processes", "cpu_mhz", "load_average", "steal", "foreign_cpus"),
+    *("disturbed_rounds", "disturbed_by", "unused_samples", "telemetry_missing"),
 )
+ADDED = FIELDS[FIELDS.index("memory_clock_mhz") :]
 
 
 class RunError(ValueError):
@@ -36,7 +39,8 @@ class RunError(ValueError):
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a `rows.jsonl`. A last line that a kill cut short is left out.
+    """The rows of a `rows.jsonl`. A last line that a kill cut short is left out; fields that rows had not always
+    (`ADDED`) are null where a row lacks them.
 
     Raises:
         RunError: the file cannot be read, or another line is not a JSON object.
@@ -56,7 +60,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
                 break
             raise RunError(f"'{path}' line {number} is not a row: {error}") from None
         if row is not None:
-            rows.append(row)
+            rows.append(row | dict.fromkeys(name for name in ADDED if name not in row))
     return rows
 
 
@@ -68,7 +72,7 @@ def _check(row: object) -> None:
     """
     if not isinstance(row, dict) or row.get("schema") != SCHEMA:
         raise ValueError(f"not an object with schema {SCHEMA}")
-    lacking = [name for name in FIELDS if name not in row]
+    lacking = [name for name in FIELDS if name not in row and name not in ADDED]
     if lacking or row["status"] not in STATUSES:
         raise ValueError(f"without {', '.join(lacking)}" if lacking else f"unknown status {row['status']!r}")
 

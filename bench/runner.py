@@ -11,14 +11,11 @@ from typing import Protocol
 
 from bench.case import Case
 from bench.environment import git_revision
-from bench.measure.clock import Clock
-from bench.measure.method import Method
-from bench.measure.sampler import Sampler
+from bench.measurer import Measurer
 from bench.plan import Plan, PlannedGroup, Verdict
 from bench.row import make_row
 from bench.store import Store
-from bench.trial import Trial
-from bench.weights import Weights
+from bench.trial import Broken
 
 
 class Watcher(Protocol):
@@ -32,6 +29,9 @@ class Watcher(Protocol):
 
     def row(self, row: Mapping[str, object]) -> None:
         """A row was written."""
+
+    def note(self, text: str) -> None:
+        """Something out of the ordinary happened."""
 
 
 @dataclass
@@ -79,18 +79,14 @@ class Runner:
     Attributes:
         store: where rows go.
         stamp: what they carry.
-        clock: tells time on the device.
-        method: how to sample.
+        measurer: builds, warms and samples groups.
         watcher: is told of progress.
-        weights: for one of the blocks; random ones where not given.
     """
 
     store: Store
     stamp: Stamp
-    clock: Clock
-    method: Method
+    measurer: Measurer
     watcher: Watcher
-    weights: Weights | None = None
     summary: Summary = field(default_factory=Summary)
 
     def run(self, plan: Plan) -> Summary:
@@ -108,26 +104,42 @@ class Runner:
         return self.summary
 
     def _measure(self, group: PlannedGroup) -> list[Verdict]:
-        """Measure a group and write its rows.
+        """Measure a group and write its rows; if a block breaks it, the others are measured again without that one.
 
         Returns:
             Members that ran out of memory beside the others; they have no row yet and deserve a try alone.
         """
         started_at = _now()
-        trial = Trial(group, self.method, self.weights)
-        sampler = Sampler(self.clock, self.method, self.watcher.round)
-        sampler.run(trial.everyone, trial.seed, prepare=trial.inspect, settle=trial.on_cuda)
-        self.summary.busy_seconds += sampler.busy_seconds
+        result = self.measurer.measure(group, self.watcher.round)
+        self.summary.busy_seconds += result.busy_seconds
+        if result.broken is not None:
+            return self._measure_without(group, result.broken, started_at)
         crowded_out = []
+        label = group.reference.case.label if group.reference else None
         for verdict in group.members:
-            fields = trial.outcome(verdict, sampler)
+            fields = result.fields[verdict.case.label]
             if fields["status"] == "oom" and len(group.members) > 1:
                 crowded_out.append(verdict)
             else:
-                label = group.reference.case.label if group.reference else None
-                self._write(replace(verdict, figures=trial.figures[verdict.case.label]), fields, started_at, label)
-        trial.release()
+                self._write(replace(verdict, figures=result.figures[verdict.case.label]), fields, started_at, label)
         return crowded_out
+
+    def _measure_without(self, group: PlannedGroup, broken: Broken, started_at: str) -> list[Verdict]:
+        """Write the row of the block that broke the group (of all, where it cannot be told) and measure the rest."""
+        label = group.reference.case.label if group.reference else None
+        rest = []
+        for verdict in group.members:
+            if broken.label in (None, verdict.case.label):
+                self._write(verdict, {"status": broken.status, "reason": broken.reason}, started_at, label)
+            else:
+                rest.append(verdict)
+        if not rest:
+            return []
+        if broken.label != label:
+            return self._measure(replace(group, members=tuple(rest)))
+        note = f"no ratios: {label} {broken.status}: {broken.reason}"
+        self.watcher.note(note)
+        return self._measure(PlannedGroup(tuple(rest), None, note))
 
     def _write(self, verdict: Verdict, fields: Mapping[str, object], started_at: str, reference: str | None) -> None:
         static = verdict.figures.row() if verdict.figures is not None else {}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,17 +16,19 @@ from rich.console import Console
 
 from bench.case import Case
 from bench.environment import available_bytes, describe_environment, environment_hash, git_revision, pick_device
-from bench.measure.allocator import retain_host_memory
+from bench.isolation import Isolated
 from bench.measure.clock import clock_for
-from bench.measure.method import make_method
+from bench.measure.method import Method, make_method
+from bench.measurer import InProcess, Measurer
 from bench.plan import check_buildable, make_plan
 from bench.plugin import load_plugins
 from bench.progress import Watch
 from bench.runner import Runner, Stamp, Summary, count_failed
 from bench.static.estimate import estimate
-from bench.store import Store, open_store
+from bench.store import Store, known_rates, open_store
 from bench.suite import Suite, load_suite
 from bench.weights import Weights, weights_for
+from bench.worker import Task
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,9 @@ class Request:
         settings: method settings that differ from the suite's; null values stand for the suite's.
         plugins: files that register blocks.
         checkpoint: file with the weights of the one network asked for, or null for random weights.
+        timeout: seconds that one step of a case may take before its worker is ended.
+        isolated: measure in a worker process that may die; else in this one.
+        force: measure also what the static trace says cannot fit.
     """
 
     suite: str
@@ -50,6 +57,9 @@ class Request:
     settings: Mapping[str, float | int | None] = dataclasses.field(default_factory=dict)
     plugins: tuple[str, ...] = ()
     checkpoint: Path | None = None
+    timeout: float = 300.0
+    isolated: bool = True
+    force: bool = False
 
     def resolve(self) -> Suite:
         """The suite with everything that was asked for set in it.
@@ -70,6 +80,12 @@ class Request:
             SpecError: they do not fit, or there is not one network among the cases.
         """
         return None if self.checkpoint is None else weights_for(cases, self.checkpoint)
+
+    def measurer(self, device: str, method: Method, weights: Weights | None, rates: bool) -> Measurer:
+        """What is to measure: a worker process, or this one; `rates` has it measure the machine first."""
+        if not self.isolated:
+            return InProcess(device, method, clock_for(device), weights, rates)
+        return Isolated(Task(device, method, self.plugins, weights, rates), self.timeout)
 
     def run_name(self, suite: Suite, device: str) -> str:
         """The run folder's name: of the suite and the device, and of what was asked for beside them if anything was."""
@@ -110,29 +126,36 @@ def run_sweep(request: Request, console: Console) -> Outcome:
     cases = suite.cases(device)
     check_buildable(cases)
     weights = request.weights(cases)
-    facts = {**describe_environment(device), "host_allocator": retain_host_memory()}
-    facts |= {"checkpoint": weights.facts} if weights is not None else {}
-    env, method = environment_hash(facts), suite.method
-    facts["method_settings"] = dataclasses.asdict(method)
-    stamp = Stamp(suite.name, env, method.hash, request.command())
+    machine = known_rates(folder)
+    measurer = request.measurer(device, suite.method, weights, rates=not machine)
     watch = Watch(console)
     start = time.perf_counter()
     interrupted = False
-    with open_store(folder, suite.toml(), facts, {"env": env, "method": method.hash}) as store, watch.shown():
+    with contextlib.ExitStack() as stack:
+        stack.callback(measurer.close)
+        ready = measurer.prepare()
+        facts = {**describe_environment(device), "host_allocator": ready.host_allocator}
+        facts |= {"checkpoint": weights.facts} if weights is not None else {}
+        env, method = environment_hash(facts), suite.method
+        facts |= {"method_settings": dataclasses.asdict(method), "machine": machine or ready.machine}
+        stamp = Stamp(suite.name, env, method.hash, request.command())
+        store = stack.enter_context(open_store(folder, suite.toml(), facts, {"env": env, "method": method.hash}))
+        stack.enter_context(watch.shown())
         older = {row["git"] for row in store.rows.values()} - {git_revision()}
-        runner = Runner(store, stamp, clock_for(device), method, watch, weights)
+        runner = Runner(store, stamp, measurer, watch)
         try:
-            plan = make_plan(suite, device, store.rows, available_bytes(device), watch.judged)
-            runner.run(plan)
+            free = None if request.force else available_bytes(device)
+            runner.run(make_plan(suite, device, store.rows, free, watch.judged, measurer.trace))
         except KeyboardInterrupt:
             interrupted = True
-    text = _closing(store, runner.summary, time.perf_counter() - start)
+    missing = sum(case.key not in store.rows for case in cases)
+    text = _closing(store, runner.summary, missing, time.perf_counter() - start)
     if weights is not None:
         text += f"\nweights of {weights.label} from '{weights.path}' (names of {weights.names})"
     if older:
         text += f"\nnote: rows of an earlier call were measured at revision {', '.join(map(str, older))} of the code"
     if interrupted:
-        text += "\ninterrupted: the same command with the same --out measures what is missing"
+        text += f"\ninterrupted; to go on: {shlex.join([*_program(), *sys.argv[1:]])}"
     return Outcome(folder, text, count_failed(runner.summary.statuses) > 0, interrupted)
 
 
@@ -148,8 +171,9 @@ def run_estimate(request: Request) -> Iterator[dict[str, object]]:
     return estimate(cases)
 
 
-def _closing(store: Store, summary: Summary, seconds: float) -> str:
-    counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items())) or "nothing missing"
+def _closing(store: Store, summary: Summary, missing: int, seconds: float) -> str:
+    measured = [f"{count} {status}" for status, count in sorted(summary.statuses.items())]
+    counts = ", ".join([*measured, *([f"{missing} missing"] if missing else [])]) or "nothing missing"
     share = f", {summary.busy_seconds / seconds:.0%} of it in warm-up or timed calls" if summary.busy_seconds else ""
     lines = [f"{counts}; {len(store.rows)} rows in all; {seconds:.0f} s{share}", f"rows    {store.folder}/rows.jsonl"]
     places = (("report", "report.md"), ("tables", "tables/"), ("plots", "plots/"))

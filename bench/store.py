@@ -100,6 +100,15 @@ def open_store(folder: Path, suite: str, environment: Mapping[str, object], stam
     return Store(folder, kept, lock)
 
 
+def known_rates(folder: Path) -> dict[str, float]:
+    """The machine's rates that a run folder holds already; empty where it does not."""
+    try:
+        rates = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8")).get("machine", {})
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return rates if isinstance(rates, dict) else {}
+
+
 def _unwritable(folder: Path, error: OSError) -> SpecError:
     return SpecError(f"cannot write results to '{folder}': {error.strerror}; choose another --out")
 

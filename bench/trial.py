@@ -3,19 +3,84 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 
 from bench.case import Case
+from bench.measure.clock import Clock
 from bench.measure.method import Method
 from bench.measure.peak import CudaPeak, cuda_peak
 from bench.measure.sampler import Member, Sampler, timing_row
+from bench.measure.telemetry import Probe
 from bench.plan import PlannedGroup, Verdict, one_line
 from bench.static import StaticFigures, with_fvcore
 from bench.weights import Weights
-from bench.workload import Workload, build
+from bench.workload import FalseOutput, Workload, build
 
 TWIN = "A/A twin"
+OnStep = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """What ended a group before it was measured.
+
+    Attributes:
+        label: the block that was in hand; null where it cannot be told.
+        status, reason: of its row.
+    """
+
+    label: str | None
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class GroupResult:
+    """What measuring a group gave.
+
+    Attributes:
+        fields: fields of the row of each member, by label.
+        figures: its static figures, with fvcore's count.
+        busy_seconds: in warm-up or timed calls.
+        broken: why there is nothing else, if so.
+    """
+
+    fields: Mapping[str, Mapping[str, object]]
+    figures: Mapping[str, StaticFigures | None]
+    busy_seconds: float
+    broken: Broken | None = None
+
+
+def measure_group(
+    group: PlannedGroup,
+    method: Method,
+    clock: Clock,
+    weights: Weights | None = None,
+    probe: Probe | None = None,
+    on_step: OnStep = lambda step, round: None,
+) -> GroupResult:
+    """Build, warm, inspect and sample a group in this process.
+
+    Args:
+        group: what to measure.
+        method, clock: how.
+        weights: for one of the blocks.
+        probe: looks at the machine between rounds.
+        on_step: told (number in `group.steps`, round) of what is taken in hand; round is -1 before sampling.
+    """
+    trial = Trial(group, method, weights, on_step)
+    sampler = Sampler(clock, method, on_member=trial.step, probe=probe)
+    sampler.run(trial.everyone, trial.seed, prepare=trial.inspect, settle=trial.on_cuda)
+    poison = trial.poison()
+    if poison is not None:
+        return GroupResult({}, {}, sampler.busy_seconds, poison)
+    fields = {verdict.case.label: trial.outcome(verdict, sampler) for verdict in group.members}
+    result = GroupResult(fields, dict(trial.figures), sampler.busy_seconds)
+    trial.release()
+    return result
 
 
 class Trial:
@@ -28,27 +93,37 @@ class Trial:
         on_cuda: whether memory peaks are read.
     """
 
-    def __init__(self, group: PlannedGroup, method: Method, weights: Weights | None = None) -> None:
-        self._weights = weights
-        cases = [verdict.case for verdict in group.members]
-        if group.reference and group.reference.case not in cases:
-            cases.append(group.reference.case)
-        pacing = group.reference.case if group.reference else cases[0]
+    def __init__(
+        self, group: PlannedGroup, method: Method, weights: Weights | None = None, on_step: OnStep = lambda s, r: None
+    ) -> None:
+        pacing = group.pacing
         self.figures: dict[str, StaticFigures | None] = {v.case.label: v.figures for v in group.members}
         self.seed = int(pacing.key[:8], 16)
         self.on_cuda = pacing.device == "cuda"
+        self._weights, self._on_step = weights, on_step
         self._reference = group.reference.case.label if group.reference else None
         self._works: dict[str, Workload] = {}
         self._peaks: dict[str, CudaPeak] = {}
-        self._members = {case.label: self._member(case, case.label, method.seed) for case in cases}
+        self._members = {}
+        for number, case in enumerate(group.cases):
+            on_step(number, -1)
+            self._members[case.label] = self._member(case, case.label, method.seed)
+        on_step(len(self._members), -1)
         self._pace = self._members[pacing.label]
         self._twin = self._member(pacing, TWIN, method.seed)
         self._twin.twin_of = self._pace
         self.everyone = [*self._members.values(), self._twin]
+        self._numbers = {id(member): number for number, member in enumerate(self.everyone)}
+
+    def step(self, member: Member, round: int) -> None:
+        """Tell which member is taken in hand."""
+        self._on_step(self._numbers[id(member)], round)
 
     def inspect(self, member: Member) -> None:
-        """Count a call by fvcore and, on CUDA, read its memory peak; untimed."""
+        """Check what a call returns, count one by fvcore and, on CUDA, read its memory peak; untimed."""
         work, figures = self._works.get(member.name), self.figures.get(member.name)
+        if work is not None:
+            work.check()
         if work is not None and figures is not None:
             self.figures[member.name] = with_fvcore(figures, work)
         if self.on_cuda:
@@ -68,6 +143,20 @@ class Trial:
         if self._reference and whole:
             return fields | {"reference": self._reference}
         return fields | {"ratio": None, "ratio_ci_low": None, "ratio_ci_high": None}
+
+    def poison(self) -> Broken | None:
+        """The failure that left the CUDA context unusable, if one did: nothing after it in this process is true."""
+        failed = [member for member in self.everyone if member.failure is not None]
+        if not self.on_cuda or not failed:
+            return None
+        try:
+            torch.cuda.synchronize()
+        except Exception:  # every call to a poisoned context fails, each with the first error
+            first = failed[0]
+            fields = _failure(first.failure or RuntimeError("unknown"))
+            label = self._reference if first is self._twin else first.name
+            return Broken(label, str(fields["status"]), str(fields["reason"]))
+        return None
 
     def release(self) -> None:
         """Free every workload, and on CUDA the memory that its allocator holds on to."""
@@ -96,6 +185,8 @@ def _failure(error: Exception) -> dict[str, object]:
     text = one_line(error)
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(sign in text for sign in _OUT_OF_MEMORY):
         status = "oom"
+    elif isinstance(error, FalseOutput):
+        return {"status": "invalid", "reason": text}
     elif isinstance(error, NotImplementedError) or "not implemented for" in text:
         status = "unsupported"
     else:

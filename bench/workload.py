@@ -17,6 +17,10 @@ IMAGE_CHANNELS = 3
 _LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
+class FalseOutput(ValueError):
+    """A block returned what cannot be a result: NaN, or a map of another size."""
+
+
 @dataclass
 class Workload:
     """A module, its inputs, and the call that a case stands for.
@@ -58,6 +62,25 @@ class Workload:
             if not self.incoming:
                 self.receive(outputs)
             self.backward(outputs)
+
+    def check(self) -> None:
+        """Look at what one call returns.
+
+        Raises:
+            FalseOutput: it holds NaN, is of another batch, or its map is not of the size that its family says.
+        """
+        with torch.no_grad():
+            outputs = _flatten(self.module(*self.inputs))
+        family = registry.describe(self.case.entry).family
+        like = {"context": 0, "fusion": -1, "upsample": 0}.get(family)
+        for output in outputs:
+            if output.shape[:1] != self.inputs[0].shape[:1]:
+                raise FalseOutput(f"returns {tuple(output.shape)} for a batch of {self.case.batch}")
+            if like is not None and output.shape[2:] != self.inputs[like].shape[2:]:
+                wanted = "x".join(map(str, self.inputs[like].shape[2:]))
+                raise FalseOutput(f"returns {tuple(output.shape)}, which is not a map of {wanted}")
+            if output.isnan().any():
+                raise FalseOutput("returns NaN")
 
     @property
     def resident_bytes(self) -> int:

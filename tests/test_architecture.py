@@ -22,10 +22,15 @@ LINE = (
     ("bench.store",),
     ("bench.plan",),
     ("bench.trial",),
+    ("bench.pulse", "bench.measurer", "bench.worker", "bench.isolation"),
     ("bench.runner",),
     ("bench.progress",),
     ("bench.session",),
     ("bench.papers",),
+    ("bench.threshold", "bench.cell"),
+    ("bench.compare",),
+    ("bench.regression",),
+    ("bench.selftest",),
 )
 REPORT = "bench.report"
 

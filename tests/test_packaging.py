@@ -28,7 +28,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_suites_and_every_source_file_are_installed(site: Path) -> None:
     for folder in ("bench", "modules"):
-        files = (path for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".toml", ".csv"))
+        files = (path for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".toml", ".csv", ".json"))
         wanted = {path.relative_to(ROOT) for path in files}
         assert wanted
         assert all((site / path).exists() for path in wanted)

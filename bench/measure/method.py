@@ -30,6 +30,15 @@ class Method:
         warm_tolerance: a member is warm when its last calls are not faster than those before by more than this.
         settle_rounds: window of rounds in which the spread must have stayed put to call the noise settled.
         settle_tolerance: relative change of the spread within that window.
+        retry_rounds: a group that lacks undisturbed rounds is given up once more than these were disturbed and its time
+            budget is spent. The budget outlasts a dip in the clocks or a neighbour's job of some seconds.
+        use_disturbed: 1 to let rounds count in which something held the card's clocks down or another process was on
+            it, for cards that are never without; else 0.
+        foreign_cpus: CPUs that other processes may keep busy in a round before it is called disturbed. Threads wait for
+            each other, so one CPU taken holds all of them up, however many there are; hence not a share of the machine.
+            Half of one is more than an idle system takes, and less than any process that computes.
+        steal: share of the CPUs' time that the hypervisor may take in a round before it is called disturbed.
+        energy_seconds: least length of the pass that measures a call's energy, on cards that count it; 0 for none.
         resamples: bootstrap resamples of a ratio.
         seed: of the order within rounds, the bootstrap, the weights and the inputs.
     """
@@ -44,6 +53,11 @@ class Method:
     warm_tolerance: float = 0.05
     settle_rounds: int = 20
     settle_tolerance: float = 0.05
+    retry_rounds: int = 20
+    use_disturbed: int = 0
+    foreign_cpus: float = 0.5
+    steal: float = 0.05
+    energy_seconds: float = 0.3
     resamples: int = 2000
     seed: int = 0
 

@@ -11,9 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from bench.measure.clock import Call, Clock
+from bench.measure.energy import UNMEASURED, Energy, energy_per_call
 from bench.measure.method import Method
 from bench.measure.stats import Interval, median_interval, noise_floor, paired_ratio
 from bench.measure.stopping import IntervalWithin, NoiseSettled, RoundLimit, first_met
+from bench.measure.telemetry import Probe, RoundLog
+from bench.measure.timing import Timing, timing_row
+
+__all__ = ["Member", "Sampler", "Timing", "timing_row"]
 
 _WARM_WINDOW = 3
 
@@ -30,6 +35,7 @@ class Member:
         primed: whether an untimed call precedes each sample.
         twin_of: the member whose copy it is, warmed before it; it is sampled in just the same way.
         stop_reason: why its sampling ended.
+        energy: of a call, from the pass after the rounds.
         failure: the exception that ended it, if one did.
     """
 
@@ -40,37 +46,13 @@ class Member:
     primed: bool = False
     twin_of: Member | None = None
     stop_reason: str | None = None
+    energy: Energy = UNMEASURED
     failure: Exception | None = None
 
     @property
     def times(self) -> list[float]:
         """Milliseconds a call, in time order."""
         return [ms for _, ms in self.samples]
-
-
-@dataclass(frozen=True)
-class Timing:
-    """What sampling found out about one member; times in milliseconds a call.
-
-    Attributes:
-        latency: median and its 95 % interval.
-        samples: every sample in time order; none is dropped.
-        calls_per_sample: calls whose mean one sample is.
-        rounds: rounds sampled.
-        stop_reason: `interval`, `settled`, `rounds` or `budget`.
-        ratio: time over the reference's time in the same round; null without a reference.
-        noise_floor: how far the A/A twin's ratio may lie from 1, relative.
-        twin_ratio: median ratio of the reference's twin to the reference.
-    """
-
-    latency: Interval
-    samples: tuple[float, ...]
-    calls_per_sample: int
-    rounds: int
-    stop_reason: str
-    ratio: Interval | None
-    noise_floor: float | None
-    twin_ratio: float | None
 
 
 @dataclass
@@ -81,13 +63,22 @@ class Sampler:
         clock: tells time on the device.
         method: budgets and targets.
         on_round: called before each round with (round, members still sampled).
+        probe: looks at the machine between rounds, outside of what is timed; null where nobody does.
+        on_member: called with (member, round) before a member is taken in hand; the round is -1 before sampling.
         busy_seconds: time spent in warm-up and timed calls so far.
     """
 
     clock: Clock
     method: Method
     on_round: Callable[[int, int], None] = lambda number, members: None
+    on_member: Callable[[Member, int], None] = lambda member, number: None
     busy_seconds: float = 0.0
+    probe: Probe | None = None
+    _number: int = field(default=-1, init=False, repr=False)
+    _log: RoundLog = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._log = RoundLog(self.probe, self.method)
 
     def run(
         self,
@@ -114,7 +105,12 @@ class Sampler:
             if settle:
                 for member in members:
                     self._guard(member, lambda m: self._time(m, 1))
+            self._log = RoundLog(self.probe, self.method)
             self._rounds([member for member in members if member.failure is None], seed)
+            if self.probe is not None:
+                for member in members:
+                    if member.twin_of is None:
+                        self._guard(member, functools.partial(self._measure_energy, self.probe))
 
     def _warm_up(self, member: Member) -> None:
         """Call until the last calls are not faster than those before, or the warm-up budget is spent."""
@@ -141,28 +137,50 @@ class Sampler:
         budget = self.method.seconds * len(members)
         criteria = {id(member): self._criteria() for member in members}
         start = self.clock.now()
-        number = 0
+        number = repeated = 0
+        self._log.begin()
         while members:
+            self._number = number
             self.on_round(number, len(members))
             for member in order.sample(members, len(members)):
                 self._guard(member, functools.partial(self._sample, number))
             members = [member for member in members if member.failure is None]
+            if self._log.end(number):
+                for member in members:
+                    member.stop_reason = first_met(criteria[id(member)], self._times(member))
+            else:
+                repeated += 1
             number += 1
-            for member in members:
-                member.stop_reason = first_met(criteria[id(member)], member.times)
-            if number < self.method.min_rounds:
+            spent = self.clock.now() - start >= budget
+            if number - repeated < self.method.min_rounds:
+                if spent and repeated > self.method.retry_rounds:
+                    self._stop(members, "disturbed")
+                    break
                 continue
             if all(member.stop_reason for member in members):
                 break
-            if self.clock.now() - start >= budget:
-                for member in members:
-                    member.stop_reason = member.stop_reason or "budget"
+            if spent:
+                self._stop(members, "budget")
                 break
+
+    def _stop(self, members: Sequence[Member], reason: str) -> None:
+        for member in members:
+            member.stop_reason = member.stop_reason or reason
 
     def _sample(self, number: int, member: Member) -> None:
         if member.primed:
             self._time(member, 1)
         member.samples.append((number, self._time(member, member.repeats)))
+
+    def _measure_energy(self, probe: Probe, member: Member) -> None:
+        typical, seconds = median_interval(member.times).median, self.method.energy_seconds
+        member.energy = self._log.energy(
+            lambda: energy_per_call(member.call, typical, self.clock, probe.energy_mj, seconds)
+        )
+
+    def _times(self, member: Member) -> list[float]:
+        """Milliseconds a call of the samples that count, in time order."""
+        return [ms for number, ms in member.samples if self._log.counts(number)]
 
     def _criteria(self) -> list[IntervalWithin | NoiseSettled | RoundLimit]:
         method = self.method
@@ -181,6 +199,7 @@ class Sampler:
     def _guard(self, member: Member, act: Callable[[Member], object]) -> None:
         if member.failure is not None:
             return
+        self.on_member(member, self._number)
         try:
             act(member)
         except Exception as error:  # any failure of a block is that block's result, not the sweep's
@@ -188,23 +207,28 @@ class Sampler:
 
     def timing(self, member: Member, reference: Member | None, twin: Member | None) -> Timing:
         """What the samples of `member` say, beside those of the reference and of the reference's A/A twin."""
-        twin_ratio = self._ratio(twin, reference)
+        numbers = [number for number, _ in member.samples]
+        invalid = self._log.refusal(numbers)
+        twin_ratio = self._ratio(twin, reference) if invalid is None else None
         return Timing(
-            latency=median_interval(member.times),
+            latency=median_interval(self._times(member) if invalid is None else member.times),
             samples=tuple(member.times),
             calls_per_sample=member.repeats,
             rounds=len(member.samples),
             stop_reason=member.stop_reason or "budget",
-            ratio=self._ratio(member, reference),
+            ratio=self._ratio(member, reference) if invalid is None else None,
             noise_floor=noise_floor(twin_ratio) if twin_ratio else None,
             twin_ratio=twin_ratio.median if twin_ratio else None,
+            unused=tuple(place for place, number in enumerate(numbers) if not self._log.counts(number)),
+            invalid=invalid,
+            telemetry=self._log.fields(numbers, member.energy),
         )
 
     def _ratio(self, member: Member | None, reference: Member | None) -> Interval | None:
         if member is None or reference is None:
             return None
         ours, theirs = dict(member.samples), dict(reference.samples)
-        shared = [number for number in ours if number in theirs]
+        shared = [number for number in ours if number in theirs and self._log.counts(number)]
         if not shared:
             return None
         if member is reference:
@@ -215,37 +239,6 @@ class Sampler:
             self.method.resamples,
             self.method.seed,
         )
-
-
-def timing_row(timing: Timing) -> dict[str, object]:
-    """The fields of a result row that hold times, in ms."""
-    times = sorted(timing.samples)
-    ratio = timing.ratio
-    return {
-        "latency_ms": timing.latency.median,
-        "latency_ci_low_ms": timing.latency.low,
-        "latency_ci_high_ms": timing.latency.high,
-        "latency_min_ms": times[0],
-        "latency_p10_ms": _quantile(times, 0.1),
-        "latency_p90_ms": _quantile(times, 0.9),
-        "latency_samples_ms": list(timing.samples),
-        "calls_per_sample": timing.calls_per_sample,
-        "rounds": timing.rounds,
-        "stop_reason": timing.stop_reason,
-        "ratio": ratio.median if ratio else None,
-        "ratio_ci_low": ratio.low if ratio else None,
-        "ratio_ci_high": ratio.high if ratio else None,
-        "noise_floor": timing.noise_floor,
-        "twin_ratio": timing.twin_ratio,
-    }
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    """Linear interpolation between order statistics."""
-    place = share * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
 @contextmanager

@@ -78,11 +78,10 @@ class Section:
                 told.setdefault(why, row)
                 found.append((_wrap(row if row != seen else "", _NARROW), *line, again if known else why))
                 seen = row
-        taken = (
-            sum(max(len(part) for row in found for part in row[i].split("\n")) + 2 for i in range(6)) if found else 0
-        )
-        found = [(*row[:-1], _wrap(row[-1], max(_LEAST_WHY, width - taken))) for row in found]
         header = ("row", "metric", "published", "ours", "difference", "verdict", "why")
+        columns = list(zip((f"{name}  " for name in header), *found, strict=True))[:-1]
+        taken = sum(max(len(part) for cell in column for part in cell.split("\n")) + 2 for column in columns)
+        found = [(*row[:-1], _wrap(row[-1], max(_LEAST_WHY, width - taken))) for row in found]
         return Grid(header, tuple(found), "llrrrll")
 
     def layout(self) -> Grid:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from bench.report import roofline
 from bench.report.digits import number
+from bench.report.machine import Machine, read_machine
 from bench.row import ROWS, read_rows
 
 TEXT = (
@@ -29,7 +31,11 @@ FIGURES = (
 )
 LISTS = ("macs_uncounted", "latency_samples_ms")
 NESTED = ("options", "compiled", "throttled")
-DERIVED = ("label", "rank", "kind", "positions", "size", "gmacs", "peak_mib", "cuda_peak_mib", "half_ms", "verdict")
+DERIVED = (
+    *("label", "rank", "kind", "positions", "size", "gmacs", "peak_mib", "cuda_peak_mib", "half_ms", "verdict"),
+    *roofline.COLUMNS,
+)
+UNKNOWN = Machine({})
 MIB = 2**20
 ROUNDING = 1e-12
 
@@ -38,18 +44,19 @@ def load(run: Path) -> pd.DataFrame:
     """All rows of a run folder, one row of the frame per row of `rows.jsonl`, with the derived columns.
 
     Raises:
-        RunError: the folder has no `rows.jsonl`, or one that cannot be read.
+        RunError: the folder has no `rows.jsonl`, or one that cannot be read, or its `environment.json` is broken.
     """
-    return build(read_rows(run / ROWS))
+    return build(read_rows(run / ROWS), read_machine(run))
 
 
-def build(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def build(rows: Iterable[Mapping[str, Any]], machine: Machine = UNKNOWN) -> pd.DataFrame:
     """Rows (dictionaries of schema 1, fields may be missing) as a typed frame with the derived columns.
 
     Derived: `label`; `rank` (order in which labels first appear); `kind` (`backbones` for families that take an image,
     `blocks` for those that take feature maps); `positions` N = height x width; `size` "HxW"; `gmacs` (1e9 multiply-adds
     of the forward pass); `peak_mib` and `cuda_peak_mib` (MiB above weights and inputs, and above the baseline);
-    `half_ms` (the longer arm of the 95 % interval of the median, ms); `verdict` (see `verdict`).
+    `half_ms` (the longer arm of the 95 % interval of the median, ms); `verdict` (see `verdict`); those of
+    `roofline.columns`, by the rates that `machine` holds.
     """
     listed = list(rows)
     columns: dict[str, Any] = {}
@@ -67,7 +74,10 @@ def build(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     known = {*TEXT, *COUNTS, *FIGURES, *LISTS, *NESTED, *DERIVED}
     for name in dict.fromkeys(name for row in listed for name in row if name not in known):
         columns[name] = pd.Series([row.get(name) for row in listed], dtype=object)
-    return _derive(pd.DataFrame(columns))
+    frame = _derive(pd.DataFrame(columns))
+    for name, values in roofline.columns(frame, machine).items():
+        frame[name] = pd.Series(values, dtype=float)
+    return frame
 
 
 def label(entry: str, options: Mapping[str, Any]) -> str:

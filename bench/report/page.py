@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.report import tables
+from bench.report import roofline, tables
 from bench.report.digits import MISSING, percent
 from bench.report.formats import Grid
 from bench.report.frame import load
@@ -37,7 +37,7 @@ figure; they are named so that nobody takes their cost for zero. They do count i
 """
 OURS = {
     "tables": ("efficiency", "latency", "memory"),
-    "plots": ("time-", "memory-", "cuda-memory-", "macs-", "tradeoff-", "jpu-"),
+    "plots": ("time-", "memory-", "cuda-memory-", "macs-", "roofline-", "tradeoff-", "jpu-"),
 }
 _SETTINGS = "method_settings."
 SUFFIXES = (".md", ".csv", ".tex", ".svg", ".png")
@@ -76,7 +76,7 @@ def text(run: Path, frame: pd.DataFrame, machine: Machine, plots: list[Plot]) ->
         split = parts(frame)
         blocks += [*_mixed(split), *_disagreements(frame)]
         blocks += ["## Machine and versions", *_facts(machine, frame), "## Method", *_method(run, frame, machine)]
-        blocks += ["## How to read the tables", READING.rstrip(), "## Plots"]
+        blocks += ["## How to read the tables", _reading(frame), "## Plots"]
         for plot in plots:
             path = plot.svg.relative_to(run).as_posix()
             blocks += [f"### {plot.title}, {plot.setting}", f"![{plot.title}]({path})", plot.caption]
@@ -156,6 +156,10 @@ def _method(run: Path, frame: pd.DataFrame, machine: Machine) -> list[str]:
     suite = run / SUITE
     shown = [f"```toml\n{suite.read_text(encoding='utf-8').rstrip()}\n```"] if suite.exists() else []
     return [" ".join(words), *(["The suite, with its method settings:"] if shown else []), *shown]
+
+
+def _reading(frame: pd.DataFrame) -> str:
+    return (READING + roofline.READING if frame["roofline"].notna().any() else READING).rstrip()
 
 
 def _efficiency(split: list[Part]) -> list[str]:

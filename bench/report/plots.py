@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.report import versus
+from bench.report import roofline, versus
 from bench.report.groups import Group, Setting, groups, parts, settings
 from bench.report.labels import Box, scatter
 from bench.report.series import Curve, Panel, by_channels, missing_words, panels
@@ -30,6 +30,7 @@ CURVES = (
     Curve("memory", "Traced peak memory against size", "positions", "peak_mib", POSITIONS, "peak MiB", timed=False),
     Curve("cuda-memory", "CUDA peak memory against size", "positions", "cuda_peak_mib", POSITIONS, "peak MiB"),
     Curve("macs", "Time of a call against multiply-adds", "gmacs", "latency_ms", GMACS, "ms a call", *INTERVAL),
+    Curve("roofline", "Rate against intensity", "intensity", "gflops", "FLOPs a byte", "GFLOP/s"),
 )
 PER_SHEET = 4
 
@@ -105,7 +106,9 @@ def _curves(curve: Curve, chunk: Sequence[Panel], styles: Mapping[str, Style], t
         for series in panel.series:
             line(place, series, styles[series.label])
         decimal_ticks(place, "y", _limits([y for series in panel.series for y in series.ys]))
-        if curve.x == "positions":
+        if curve.name == "roofline":
+            _under_the_roof(place, panel)
+        elif curve.x == "positions":
             size_ticks(place, {group.positions: f"{group.height}x{group.width}" for group in panel.groups})
         else:
             decimal_ticks(place, "x", _limits([x for series in panel.series for x in series.xs]))
@@ -127,6 +130,8 @@ def _curve_caption(curve: Curve, chunk: Sequence[Panel]) -> str:
         words.append("Above weights and inputs, traced without running: also drawn where timing was skipped.")
     if curve.name == "cuda-memory":
         words.append("What the allocator reached above its baseline.")
+    if curve.name == "roofline":
+        words.append(roofline.words(_roof(chunk[0])))
     missing: Counter[str] = sum((panel.missing for panel in chunk), Counter())
     if missing:
         words.append(f"{missing_words(missing)}.")
@@ -136,6 +141,22 @@ def _curve_caption(curve: Curve, chunk: Sequence[Panel]) -> str:
     if zero:
         words.append(f"Zero, which a log axis cannot show: {', '.join(zero)}.")
     return " ".join(words)
+
+
+def _under_the_roof(place: Axes, panel: Panel) -> None:
+    """Limits that hold the points and the ceilings above them, and the ceilings."""
+    ceiling = _roof(panel)
+    xs = [x for series in panel.series for x in series.xs if x == x]
+    ys = [y for series in panel.series for y in series.ys if y == y]
+    decimal_ticks(place, "x", _limits(xs))
+    decimal_ticks(place, "y", _limits([*ys, ceiling.at(min(xs)), ceiling.at(max(xs))]))
+    roofline.draw(place, ceiling)
+
+
+def _roof(panel: Panel) -> roofline.Roof:
+    """The ceilings of a panel: its rows share device and dtype."""
+    known = panel.groups[0].setting.frame[["roof_gflops", "roof_gb_s"]].dropna().iloc[0]
+    return roofline.Roof(float(known["roof_gflops"]), float(known["roof_gb_s"]))
 
 
 def _fullest(members: Sequence[Group]) -> Group | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.report import roofline
 from bench.report.digits import MISSING, count, percent, plus_minus, significant, times
 from bench.report.formats import Grid, csv, latex_text
 from bench.report.groups import Group, Setting, all_groups, groups, parts, settings
@@ -49,18 +50,23 @@ def efficiency(group: Group) -> Table:
     """What each block of a group costs: params, GMACs, peak MiB, milliseconds, ratio to the reference.
 
     A row that is not ok says so in the ms column, with its reason in the notes. A difference that is within the noise
-    floor of the group, or whose interval contains 1, is marked as a tie.
+    floor of the group, or whose interval contains 1, is marked as a tie. Where the machine's rates were measured, a
+    last column gives the share of its roofline.
     """
     rows = group.frame.to_dict("records")
     cuda = bool(group.frame["cuda_peak_mib"].notna().any())
+    roofed = bool(group.frame["roofline"].notna().any())
     references = [name for name in dict.fromkeys(group.frame["reference"]) if name]
     against = f"vs {references[0]}" if len(references) == 1 else "vs reference"
     header = ["block", "params", "GMACs", "peak MiB", *(["CUDA peak MiB"] if cuda else []), "ms", against]
+    header += [roofline.TITLE] if roofed else []
     body = []
     for row in rows:
         peaks = [significant(row["peak_mib"]), *([significant(row["cuda_peak_mib"])] if cuda else [])]
-        body.append((row["label"], count(row["params"]), significant(row["gmacs"]), *peaks, latency(row), ratio(row)))
-    notes = [note for note in (_tie_note(group, rows), *failures(rows)) if note]
+        share = [percent(row["roofline"])] if roofed else []
+        figures = (count(row["params"]), significant(row["gmacs"]), *peaks, latency(row), ratio(row), *share)
+        body.append((row["label"], *figures))
+    notes = [note for note in (_tie_note(group, rows), _roofline_note(rows), *failures(rows)) if note]
     return Table(group.title(), Grid(tuple(header), tuple(body), "l" + "r" * (len(header) - 1)), tuple(notes))
 
 
@@ -139,17 +145,18 @@ def wide(frame: pd.DataFrame, column: str) -> pd.DataFrame:
 def write(frame: pd.DataFrame, folder: Path) -> list[Path]:
     """Write `efficiency`, `latency` and `memory` as .md, .csv and .tex; the paths written, in that order."""
     every = [setting for part in parts(frame) for setting in settings(part)]
+    raw = [*RAW, *(["roofline"] if frame["roofline"].notna().any() else [])]
     kinds = {
-        "efficiency": ([efficiency(group) for group in all_groups(frame)], frame[list(RAW)]),
+        "efficiency": ([efficiency(group) for group in all_groups(frame)], frame[raw]),
         "latency": ([table for setting in every for table in latency_overview(setting)], wide(frame, "latency_ms")),
         "memory": ([table for setting in every for table in memory_overview(setting)], wide(frame, "peak_mib")),
     }
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, (tables, raw) in kinds.items():
+    for name, (tables, values) in kinds.items():
         texts = {
             "md": "\n\n".join(f"### {table.title}\n\n{table.markdown()}" for table in tables) + "\n",
-            "csv": csv(raw),
+            "csv": csv(values),
             "tex": "\n\n".join(table.latex() for table in tables) + "\n",
         }
         for suffix, text in texts.items():
@@ -200,3 +207,10 @@ def _tie_note(group: Group, rows: Sequence[dict[Any, Any]]) -> str:
     if any(ratio(row).endswith("?") for row in rows):
         words.append("?: the noise of this ratio was not measured.")
     return " ".join(words)
+
+
+def _roofline_note(rows: Sequence[dict[Any, Any]]) -> str:
+    shares = [row["roofline"] for row in rows if row["roofline"] == row["roofline"]]
+    if not shares:
+        return ""
+    return f"{roofline.NOTE} {roofline.CACHED}" if max(shares) > 1 else roofline.NOTE

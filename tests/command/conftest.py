@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 
 import run_bench
+from bench.measure.clock import clock_for
+from bench.measure.method import Method
+from bench.measurer import InProcess
+from bench.session import Request
+from bench.weights import Weights
 
 MINI = """
 name = "mini"
@@ -40,7 +45,12 @@ def mini(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run the command line in this process; exit code, standard output, standard error."""
+    """Run the command line in this process, and measure in it too; exit code, standard output, standard error."""
+
+    def here(request: Request, device: str, method: Method, weights: Weights | None, rates: bool) -> InProcess:
+        return InProcess(device, method, clock_for(device), weights)
+
+    monkeypatch.setattr(Request, "measurer", here)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["run_bench.py", *map(str, arguments)])

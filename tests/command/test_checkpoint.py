@@ -85,9 +85,7 @@ def test_a_sweep_says_whose_weights_it_measured(
     assert (row["status"], row["entry"]) == ("ok", spec.partition(":")[0])
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert environment["checkpoint"] == {
-        **{"file": path.name, "sha256": digest[:16], "names": names, "block": spec},
-    }
+    assert environment["checkpoint"] == {"sha256": digest[:16], "names": names, "block": spec}
 
 
 def test_the_weights_that_are_measured_are_those_of_the_file(

@@ -211,7 +211,8 @@ def test_an_interrupted_sweep_keeps_its_rows_and_says_how_to_go_on(
     code, out, _ = command("sweep", "--suite", mini, "--device", "cpu", "--out", mini.parent / "run")
     assert code == 130
     assert len(rows_of(mini.parent / "run")) == 5
-    assert "the same command with the same --out measures what is missing" in out
+    assert "7 missing; 5 rows in all" in out
+    assert "interrupted; to go on: python run_bench.py sweep --suite" in out
 
 
 def test_a_terminal_without_unicode_and_a_reader_that_leaves_do_no_harm(swept: Path) -> None:

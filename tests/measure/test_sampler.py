@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 
@@ -11,12 +12,25 @@ from bench.measure.stats import Interval
 from modules.options import SpecError
 
 from .fake import FakeClock, constant
+from .fake_probe import CALM, FakeProbe, card
+from .test_energy import Meter
+
+CAPPED = card(throttle=("power cap",))
 
 
 def sample(method: Method, *members: Member, seed: int = 1) -> tuple[Sampler, FakeClock]:
     clock = FakeClock()
     sampler = Sampler(clock, method)
     sampler.run(members, seed=seed)
+    return sampler, clock
+
+
+def watched(
+    probe: FakeProbe, method: Method, *members: Member, clock: FakeClock | None = None
+) -> tuple[Sampler, FakeClock]:
+    clock = clock or FakeClock()
+    sampler = Sampler(clock, method, probe=probe)
+    sampler.run(members, seed=1)
     return sampler, clock
 
 
@@ -163,6 +177,112 @@ def test_timing_row_holds_the_spread() -> None:
     assert (row["latency_min_ms"], row["latency_p10_ms"], row["latency_p90_ms"]) == (1.0, 2.0, 10.0)
     assert row["latency_samples_ms"] == list(samples)
     assert row["ratio"] is None
+
+
+def test_a_calm_machine_is_sampled_as_one_at_which_nobody_looks() -> None:
+    alone, seen = ([noisy(name, 5.0, 0.5) for name in "ab"] for _ in range(2))
+    plain, clock = sample(Method(), *alone)
+    looked, looked_clock = watched(FakeProbe(), Method(), *seen)
+    assert looked_clock.timed == clock.timed
+    one, other = (
+        timing_row(sampler.timing(members[0], members[1], None))
+        for sampler, members in ((plain, alone), (looked, seen))
+    )
+    assert {name: other[name] for name in one} == one
+    assert (other["throttled"], other["disturbed_rounds"], other["unused_samples"]) == (False, 0, [])
+
+
+def test_the_machine_is_looked_at_between_rounds_and_never_inside_of_what_is_timed() -> None:
+    clock = FakeClock()
+    timed: list[tuple[bool, int]] = []
+    probe = FakeProbe(watch=lambda: timed.append((clock.inside, len(clock.timed))))
+    watched(probe, Method(prime_ms=0), *(Member(n, constant(n, 5.0)) for n in "abc"), clock=clock)
+    assert not any(inside for inside, _ in timed)
+    counts = [count for _, count in timed][:7]
+    assert [after - before for before, after in itertools.pairwise(counts)] == [3] * 6
+
+
+def test_throttled_rounds_are_kept_but_repeated_and_not_used() -> None:
+    probe = FakeProbe([*[CALM] * 3, *[CAPPED] * 4, CALM])
+    members = [
+        Member(name, lambda name=name, ms=ms, slow=slow: (name, slow if 3 <= probe.reads <= 7 else ms))
+        for name, ms, slow in (("nl", 10.0, 90.0), ("gc", 5.0, 10.0))
+    ]
+    sampler, _ = watched(probe, Method(), *members)
+    timing = sampler.timing(members[1], members[0], None)
+    assert timing.samples == (5.0, 5.0, 10.0, 10.0, 10.0, 10.0, 10.0, 5.0, 5.0, 5.0, 5.0)
+    assert timing.unused == (2, 3, 4, 5, 6)
+    assert timing.latency == Interval(5.0, 5.0, 5.0)
+    assert timing.ratio == Interval(0.5, 0.5, 0.5)
+    row = timing_row(timing)
+    assert "status" not in row
+    assert (row["latency_p90_ms"], row["rounds"], row["stop_reason"]) == (5.0, 11, "interval")
+    assert (row["throttled"], row["disturbed_rounds"]) == (True, 5)
+
+
+@pytest.mark.parametrize("bad", [CAPPED, card(foreign_processes=1)])
+def test_a_card_that_is_never_undisturbed_gives_no_figure(bad: object) -> None:
+    member = Member("nl", constant("nl", 5.0))
+    sampler, _ = watched(FakeProbe([bad]), Method(retry_rounds=8, seconds=0.0), member)
+    row = timing_row(sampler.timing(member, member, None))
+    assert row["status"] == "invalid"
+    assert str(row["reason"]).startswith("0 of 9 rounds were undisturbed, 6 are needed: ")
+    assert row["latency_samples_ms"] == [5.0] * 9
+    assert (row["stop_reason"], row["disturbed_rounds"]) == ("disturbed", 9)
+    assert not {"latency_ms", "latency_ci_low_ms", "latency_min_ms", "ratio", "noise_floor"} & set(row)
+
+
+def test_short_rounds_are_repeated_until_the_budget_is_spent() -> None:
+    member = Member("nl", constant("nl", 5.0))
+    sampler, _ = watched(FakeProbe([CAPPED]), Method(retry_rounds=8, seconds=1.0, prime_ms=0), member)
+    assert sampler.timing(member, None, None).rounds == pytest.approx(200, abs=1)
+
+
+def test_repeats_that_come_out_clean_in_time_give_a_figure() -> None:
+    member = Member("nl", constant("nl", 5.0))
+    sampler, _ = watched(FakeProbe([*[CAPPED] * 9, CALM]), Method(retry_rounds=9, seconds=0.0), member)
+    timing = sampler.timing(member, None, None)
+    assert (timing.invalid, timing.rounds, len(timing.unused)) == (None, 15, 9)
+
+
+def test_an_instrument_that_fails_in_mid_run_leaves_nulls_and_the_times_stand() -> None:
+    lost = card(sm_clock_mhz=None, throttle=None, missing={"sm_clock_mhz": "GPU is lost", "throttle": "GPU is lost"})
+    member = Member("nl", constant("nl", 5.0))
+    probe = FakeProbe([CALM, CALM, CALM, lost], energy=lambda: (None, "Not Supported"))
+    sampler, _ = watched(probe, Method(), member)
+    row = timing_row(sampler.timing(member, None, None))
+    assert row["latency_ms"] == 5.0
+    assert [row[name] for name in ("sm_clock_mhz", "throttled", "energy_mj")] == [None] * 3
+    assert row["telemetry_missing"] == [
+        *("energy_mj: Not Supported", "sm_clock_mhz: GPU is lost", "throttled: GPU is lost"),
+    ]
+
+
+def test_every_member_has_the_energy_of_its_own_calls_and_the_twin_has_no_pass() -> None:
+    meter = Meter()
+    members = [Member(name, meter.call(ms, watts)) for name, ms, watts in (("nl", 2.0, 400.0), ("gc", 8.0, 100.0))]
+    twin = Member("twin", constant("twin", 2.0), twin_of=members[0])
+    probe = FakeProbe(energy=meter.counter)
+    sampler, clock = watched(probe, Method(), *members, twin, clock=meter.clock)
+    found = [sampler.timing(member, None, None).telemetry["energy_mj"] for member in (*members, twin)]
+    assert found == [pytest.approx(800.0), pytest.approx(800.0), None]
+    last_round = max(place for place, (name, _) in enumerate(clock.timed) if name == "twin")
+    assert {name for name, _ in clock.timed[last_round + 1 :]} == {"call"}
+
+
+def test_a_member_that_fails_in_a_disturbed_round_leaves_the_others_to_be_repeated() -> None:
+    calls = iter(range(20))
+
+    def fails_late() -> tuple[str, float]:
+        if next(calls) > 6:
+            raise RuntimeError("boom")
+        return "late", 5.0
+
+    late, steady = Member("late", fails_late), Member("steady", constant("steady", 5.0))
+    sampler, _ = watched(FakeProbe([CALM, CAPPED, CAPPED, CALM]), Method(), late, steady)
+    timing = sampler.timing(steady, None, None)
+    assert str(late.failure) == "boom"
+    assert (timing.invalid, timing.rounds, timing.unused) == (None, 9, (0, 1, 2))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,81 @@
+"""Measurer: whatever traces cases and measures groups, here or in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bench.case import Case
+from bench.environment import available_bytes
+from bench.measure.allocator import retain_host_memory
+from bench.measure.clock import Clock
+from bench.measure.machine import measure_machine
+from bench.measure.method import Method
+from bench.measure.telemetry import probe_for
+from bench.plan import OnCase, PlannedGroup, Tracing, trace_all
+from bench.trial import GroupResult, measure_group
+from bench.weights import Weights
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a measurer found and did before it began.
+
+    Attributes:
+        host_allocator: what was done to its host's allocator, in words.
+        machine: the machine's rates, see `measure_machine`; empty where they were not asked for.
+    """
+
+    host_allocator: str
+    machine: Mapping[str, float]
+
+
+class Measurer(Protocol):
+    """Traces and measures."""
+
+    def prepare(self) -> Ready:
+        """Get ready; what was found and done on the way."""
+
+    def trace(self, cases: Sequence[Case], on_case: OnCase) -> Mapping[Case, Tracing]:
+        """Static figures of the cases."""
+
+    def measure(self, group: PlannedGroup, on_round: Callable[[int, int], None]) -> GroupResult:
+        """Measure a group; `on_round` is told (round, members)."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
+@dataclass
+class InProcess:
+    """Measures in this process, for debuggers: a block that dies ends the sweep."""
+
+    device: str
+    method: Method
+    clock: Clock
+    weights: Weights | None = None
+    rates: bool = False
+
+    def prepare(self) -> Ready:
+        machine = (
+            measure_machine(self.device, self.clock, free_bytes=available_bytes(self.device)) if self.rates else {}
+        )
+        return Ready(retain_host_memory(), machine)
+
+    def trace(self, cases: Sequence[Case], on_case: OnCase) -> Mapping[Case, Tracing]:
+        return trace_all(cases, on_case)
+
+    def measure(self, group: PlannedGroup, on_round: Callable[[int, int], None]) -> GroupResult:
+        seen = -1
+
+        def on_step(step: int, round: int) -> None:
+            nonlocal seen
+            if round > seen:
+                seen = round
+                on_round(round, len(group.members))
+
+        return measure_group(group, self.method, self.clock, self.weights, probe_for(self.device), on_step)
+
+    def close(self) -> None:
+        return None
