@@ -203,20 +203,38 @@ def report(
 
 @app.command()
 def compare(
-    old: Annotated[Path, typer.Argument(help="Run folder to compare with")],
-    new: Annotated[Path, typer.Argument(help="Run folder that is judged")],
+    old: Annotated[Path | None, typer.Argument(help="Run folder to compare with")] = None,
+    new: Annotated[Path | None, typer.Argument(help="Run folder that is judged")] = None,
     across: Annotated[
         bool, typer.Option("--across", help="Compare other methods, environments and devices all the same")
     ] = False,
+    base: Annotated[str | None, typer.Option(help="Instead of two runs: this tree against a git revision")] = None,
+    suite: SuiteName = "quick",
+    blocks: Blocks = None,
+    sizes: Sizes = None,
+    channels: Channels = None,
+    mode: Mode = None,
+    device: Device = "auto",
+    timeout: Timeout = 300.0,
     threshold: Annotated[str, typer.Option(help="Slow-down that is a regression: 0.1 or 0.1,nl=0.2")] = "0.1",
     format: Print = Format.table,
 ) -> int:
-    """Compare two runs case by case. Exit code 1: something regressed; 4: something could not be decided."""
-    from bench.compare import compare_runs
+    """Compare two runs, or this tree with a git revision. Exit code 1: a regression; 4: something is undecided."""
+    from rich.console import Console
+
+    from bench.compare import compare_runs, two_runs
+    from bench.duel import compare_with_base
     from bench.report import show_comparison
+    from bench.session import Request
     from bench.threshold import parse_thresholds
 
-    found = compare_runs(old, new, across, parse_thresholds(threshold))
+    thresholds = parse_thresholds(threshold)
+    if base is None:
+        found = compare_runs(*two_runs(old, new), across, thresholds)
+    else:
+        axes = {"blocks": blocks, "sizes": sizes, "channels": channels, "mode": mode}
+        request = Request(suite, axes, device, timeout=timeout)
+        found = compare_with_base(request, base, thresholds, Console(stderr=True))
     print(show_comparison(found.rows(), found.summary, found.notes, format.value))
     return found.exit_code
 

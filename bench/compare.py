@@ -68,6 +68,17 @@ class Comparison:
         return [cell.row() for cell in order]
 
 
+def two_runs(old: Path | None, new: Path | None) -> tuple[Path, Path]:
+    """The two folders.
+
+    Raises:
+        SpecError: one is not given.
+    """
+    if old is None or new is None:
+        raise SpecError("compare takes two run folders, old and new, or --base with a git revision")
+    return old, new
+
+
 def compare_runs(old: Path, new: Path, across: bool = False, thresholds: Thresholds | None = None) -> Comparison:
     """Compare two run folders.
 

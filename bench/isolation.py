@@ -20,12 +20,12 @@ from bench.measurer import Ready
 from bench.plan import OnCase, PlannedGroup, Tracing, one_line
 from bench.pulse import IDLE, Pulse
 from bench.trial import Broken, GroupResult
-from bench.worker import Measure, Task, Trace
+from bench.worker import Measure, Slice, Task, Trace
 from modules.options import SpecError
 
 _GLANCE_SECONDS = 0.25
 _OOM_COUNTERS = (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat"))
-_START = "import sys; from bench.worker import main; main(sys.argv[1:])"
+_START = "import sys; sys.path.remove(''); from bench.worker import main; main(sys.argv[1:])"
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -189,6 +189,22 @@ class Isolated:
         if result.broken is not None:
             self.close()
         return result
+
+    def slice(self, case: Case, samples: int) -> list[float] | Broken:
+        """A few samples of a case, ms a call; or why its block failed.
+
+        Raises:
+            WorkerLost: the block took the worker with it.
+        """
+        self.prepare()
+        assert self._worker is not None
+        self._worker.ask(Slice(case, samples))
+        try:
+            taken: list[float] | Broken = self._worker.answer()
+        except WorkerLost:
+            self.close()
+            raise
+        return taken
 
     def close(self) -> None:
         """End the worker, if there is one."""

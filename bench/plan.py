@@ -45,10 +45,11 @@ class Tracing:
 
 def trace_case(case: Case) -> Tracing:
     """Trace a case on meta; a block that fails there has a status."""
-    if case.impl not in registry.describe(case.entry).impls:
-        allowed = ", ".join(registry.describe(case.entry).impls)
-        return Tracing(None, "unsupported", f"'{case.entry}' has no implementation '{case.impl}', only {allowed}")
     try:
+        impls = registry.describe(case.entry).impls
+        if case.impl not in impls:
+            told = f"'{case.entry}' has no implementation '{case.impl}', only {', '.join(impls)}"
+            return Tracing(None, "unsupported", told)
         return Tracing(trace_figures(case))
     except ValueError as error:
         return Tracing(None, "unsupported", one_line(error))

@@ -133,7 +133,7 @@ class Trial:
         """Status and measured figures of one member, as fields of its row."""
         member = self._members[verdict.case.label]
         if member.failure is not None:
-            return _failure(member.failure)
+            return failure(member.failure)
         whole = self._pace.failure is None and self._twin.failure is None
         timing = sampler.timing(member, self._pace if whole else None, self._twin if whole else None)
         fields = {"status": "ok", **timing_row(timing)}
@@ -153,7 +153,7 @@ class Trial:
             torch.cuda.synchronize()
         except Exception:  # every call to a poisoned context fails, each with the first error
             first = failed[0]
-            fields = _failure(first.failure or RuntimeError("unknown"))
+            fields = failure(first.failure or RuntimeError("unknown"))
             label = self._reference if first is self._twin else first.name
             return Broken(label, str(fields["status"]), str(fields["reason"]))
         return None
@@ -180,7 +180,7 @@ class Trial:
         return Member(name, work.call)
 
 
-def _failure(error: Exception) -> dict[str, object]:
+def failure(error: Exception) -> dict[str, object]:
     """The status that an exception stands for, with its reason."""
     text = one_line(error)
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(sign in text for sign in _OUT_OF_MEMORY):

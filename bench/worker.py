@@ -23,6 +23,7 @@ from bench.measurer import Ready
 from bench.plan import PlannedGroup, Tracing, trace_case
 from bench.plugin import load_plugins
 from bench.pulse import IDLE, Pulse
+from bench.slices import Slicer
 from bench.trial import GroupResult, measure_group
 from bench.weights import Weights
 
@@ -48,6 +49,14 @@ class Trace:
 
 
 @dataclass(frozen=True)
+class Slice:
+    """Take a few samples of a case, one reply."""
+
+    case: Case
+    samples: int
+
+
+@dataclass(frozen=True)
 class Measure:
     """Measure a group, one reply."""
 
@@ -62,6 +71,7 @@ def serve(connection: Connection, pulse: Pulse) -> None:
     machine = measure_machine(task.device, clock, free_bytes=available_bytes(task.device)) if task.rates else {}
     connection.send(Ready(retain_host_memory(), machine))
     _limit_memory(task.device)
+    slicer = Slicer(task.method, clock)
     while True:
         pulse.mark(IDLE)
         try:
@@ -73,6 +83,9 @@ def serve(connection: Connection, pulse: Pulse) -> None:
                 pulse.mark(number)
                 tracing: Tracing = trace_case(case)
                 connection.send(tracing)
+        elif isinstance(request, Slice):
+            pulse.mark(0)
+            connection.send(slicer.take(request.case, request.samples))
         else:
             result: GroupResult = measure_group(request.group, task.method, clock, task.weights, probe, pulse.mark)
             connection.send(result)

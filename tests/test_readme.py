@@ -34,7 +34,7 @@ def test_what_it_links_to_is_there(target: str) -> None:
 def test_its_commands_name_what_exists(command: str) -> None:
     words = shlex.split(command, comments=True)
     given = dict(itertools.pairwise(words))
-    assert words[2] in ("sweep", "estimate", "papers", "report", "list")
+    assert words[2] in ("sweep", "estimate", "papers", "report", "list", "selftest", "compare")
     if words[2] == "papers":
         assert choose(next((word for word in words[3:4] if not word.startswith("-")), None), given.get("--table"))
     assert given.get("--suite", "quick") in suite_names()
@@ -49,3 +49,20 @@ def test_the_noise_tables_are_those_of_the_recorded_repeats(name: str) -> None:
     words = [sys.executable, ROOT / "docs" / "noise.py", "--read", ROOT / "results" / "reference" / name]
     printed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     assert printed.strip() in (ROOT / "docs" / "measurement.md").read_text()
+
+
+def test_its_counts_of_reproduced_cells_are_those_of_the_page() -> None:
+    page = (ROOT / "docs" / "papers.md").read_text()
+    found = re.search(r"params (\d+ of \d+), FLOPs (\d+ of \d+), memory (\d+ of \d+)", page)
+    assert found is not None
+    params, flops, memory = found.groups()
+    told = " ".join(README.split())
+    assert f"params {params}, FLOPs {flops} and memory {memory} are reproduced" in told
+
+
+def test_the_page_on_the_papers_is_what_the_command_prints() -> None:
+    words = ["papers", "--rows", "results/reference/papers-cpu", "--format", "markdown"]
+    done = subprocess.run(
+        [sys.executable, "run_bench.py", *words], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == (ROOT / "docs" / "papers.md").read_text()

@@ -99,7 +99,7 @@ class Sampler:
         """
         with _no_collection():
             for member in members:
-                self._guard(member, self._warm_up)
+                self._guard(member, self.warm_up)
                 if prepare is not None:
                     self._guard(member, prepare)
             if settle:
@@ -112,7 +112,7 @@ class Sampler:
                     if member.twin_of is None:
                         self._guard(member, functools.partial(self._measure_energy, self.probe))
 
-    def _warm_up(self, member: Member) -> None:
+    def warm_up(self, member: Member) -> None:
         """Call until the last calls are not faster than those before, or the warm-up budget is spent."""
         times: list[float] = []
         start = self.clock.now()
@@ -143,7 +143,7 @@ class Sampler:
             self._number = number
             self.on_round(number, len(members))
             for member in order.sample(members, len(members)):
-                self._guard(member, functools.partial(self._sample, number))
+                self._guard(member, functools.partial(self.sample, number))
             members = [member for member in members if member.failure is None]
             if self._log.end(number):
                 for member in members:
@@ -167,7 +167,7 @@ class Sampler:
         for member in members:
             member.stop_reason = member.stop_reason or reason
 
-    def _sample(self, number: int, member: Member) -> None:
+    def sample(self, number: int, member: Member) -> None:
         if member.primed:
             self._time(member, 1)
         member.samples.append((number, self._time(member, member.repeats)))

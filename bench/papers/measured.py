@@ -129,9 +129,9 @@ class Measurement:
         if self.device != "cuda":
             apart.append("on a CPU instead of a GPU")
         if "no" in (cell.stated, base.stated):
-            apart.append("of layers that the paper does not state")
+            apart.append("layers that the paper does not state")
         if apart or not (within or beyond):
-            return "not comparable", "; ".join([f" ({near})", *([" and ".join(apart)] if apart else [])])
+            return "not comparable", "; ".join([f" ({near})", *([", ".join(apart)] if apart else [])])
         return ("reproduced" if within else "not reproduced"), f" ({near})"
 
     def _case(self, cell: Cell) -> Case:

@@ -162,7 +162,7 @@ def test_a_table_is_measured_here_and_read_back(
         assert f"{record['ratio_published']:.2f}" == printed
         assert (record["verdict"], record["difference"]) == ("not comparable", None)
         assert f"published {printed} x" in record["why"]
-        assert record["why"].endswith(f"; at map size 4x4 instead of {size} and on a CPU instead of a GPU")
+        assert record["why"].endswith(f"; at map size 4x4 instead of {size}, on a CPU instead of a GPU")
     for row in ("NB 96x96", "NB 256x128"):
         assert found[row]["why"] == "the row that others are compared with"
         assert found[row]["ratio"] is None

@@ -178,7 +178,7 @@ def test_a_measurement_sweeps_the_suites_of_the_tables_as_asked(
     assert (quick.ours, quick.verdict) == (2.0, "not comparable")
     assert quick.ratio is not None
     assert (quick.ratio.ours, quick.ratio.low, quick.ratio.high) == (0.25, 0.2, 0.4)
-    assert "4x4 instead of 96x96 and on a CPU" in quick.why
+    assert "4x4 instead of 96x96, on a CPU" in quick.why
     abstract = next(f for f in found.chapters[0].findings if f.cell.convention == "ratio_of_time")
     assert abstract.ratio is not None
     assert (abstract.ours, abstract.ratio.low, abstract.ratio.high) == (4.0, 2.5, 5.0)

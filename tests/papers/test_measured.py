@@ -124,7 +124,7 @@ def test_the_whole_interval_agrees_or_none_of_it_does_or_nothing_is_said(
     [
         ("cpu", None, "on a CPU instead of a GPU"),
         ("cuda", "4x6", "at map size 4x6 instead of 8x12"),
-        ("cpu", "4x6", "at map size 4x6 instead of 8x12 and on a CPU instead of a GPU"),
+        ("cpu", "4x6", "at map size 4x6 instead of 8x12, on a CPU instead of a GPU"),
     ],
 )
 @pytest.mark.parametrize(("published", "near"), [("50", "agrees within 10 %"), ("90", "more than 10 % apart")])
@@ -154,7 +154,7 @@ def test_what_a_paper_does_not_state_neither_confirms_nor_refutes(
         row["cuda_peak_bytes"] = share * 10_000_000 - resident_bytes(block)
     found = judged(table, rows)
     assert found.verdict == "not comparable"
-    assert found.why.endswith(f" ({near}); of layers that the paper does not state")
+    assert found.why.endswith(f" ({near}); layers that the paper does not state")
 
 
 def test_a_cell_that_was_published_at_the_size_of_the_run_is_compared() -> None:

@@ -1,0 +1,38 @@
+"""Slices: a few samples of one case at a time, for two processes that take turns."""
+
+from __future__ import annotations
+
+from bench.case import Case
+from bench.measure.clock import Clock
+from bench.measure.method import Method
+from bench.measure.sampler import Member, Sampler
+from bench.trial import Broken, failure
+from bench.workload import build
+
+
+class Slicer:
+    """Keeps the last case built and warm, so that its next slice costs nothing but its samples."""
+
+    def __init__(self, method: Method, clock: Clock) -> None:
+        self._method = method
+        self._sampler = Sampler(clock, method)
+        self._case: Case | None = None
+        self._member: Member | None = None
+
+    def take(self, case: Case, samples: int) -> list[float] | Broken:
+        """Milliseconds a call, `samples` of them; or why the block failed."""
+        try:
+            if case != self._case or self._member is None:
+                self._member = None
+                work = build(case, seed=self._method.seed)
+                work.check()
+                self._member, self._case = Member(case.label, work.call), case
+                self._sampler.warm_up(self._member)
+            already = len(self._member.samples)
+            for number in range(already, already + samples):
+                self._sampler.sample(number, self._member)
+            return self._member.times[already:]
+        except Exception as error:  # whatever a block raises is its result
+            self._member = None
+            fields = failure(error)
+            return Broken(case.label, str(fields["status"]), str(fields["reason"]))

@@ -1,0 +1,124 @@
+"""Two revisions in turns: the ratio and its floor, what a failing side says, and a planted change that is named."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench import duel
+from bench.case import Case, make_case
+from bench.duel import QUADS, Side, modules_of, ratio_of
+from bench.measure.method import make_method
+from bench.plan import trace_case
+from bench.threshold import Thresholds
+from bench.trial import Broken
+from bench.worker import Task
+from modules.options import SpecError
+
+ROOT = Path(__file__).resolve().parents[1]
+METHOD = make_method({"seconds": 0.05, "warm_seconds": 0.02, "sample_ms": 0.1})
+
+
+def slices(*milliseconds: float) -> list[list[float]]:
+    """Two slices a quad, of three samples each."""
+    return [[ms, ms, ms] for ms in milliseconds for _ in range(2)]
+
+
+def test_the_ratio_is_new_over_old() -> None:
+    ratio, floor = ratio_of(slices(*[3.0] * 12), slices(*[2.0] * 12))
+    assert (ratio.median, ratio.low, ratio.high, floor) == (1.5, 1.5, 1.5, 0.0)
+
+
+def test_a_generation_that_lies_apart_is_the_noise_floor() -> None:
+    new = [1.0] * 2 * QUADS + [1.2] * QUADS
+    ratio, floor = ratio_of(slices(*new), slices(*[1.0] * 3 * QUADS))
+    assert ratio.median == 1.0
+    assert floor == pytest.approx(0.2)
+
+
+def test_a_drift_that_both_share_leaves_no_trace() -> None:
+    drifting = [1.0 + 0.1 * number for number in range(12)]
+    ratio, floor = ratio_of(slices(*drifting), slices(*drifting))
+    assert (ratio.median, floor) == (1.0, 0.0)
+
+
+class FakeMeasurer:
+    """Gives each slice in turn."""
+
+    def __init__(self, *answers: list[float] | Broken) -> None:
+        self.answers = list(answers)
+
+    def slice(self, case: Case, samples: int) -> list[float] | Broken:
+        return self.answers.pop(0)
+
+
+def test_a_side_that_fails_is_not_asked_again_and_says_why() -> None:
+    case = make_case("snl", {}, 4, 4, 8)
+    side = Side(FakeMeasurer([1.0, 2.0], Broken("snl", "oom", "no memory")), {case: trace_case(case)})  # type: ignore[arg-type]
+    for _ in range(4):
+        side.slice(case)
+    row = side.row(case)
+    assert (row["status"], row["reason"], row["latency_ms"]) == ("oom", "no memory", None)
+    assert row["params"] == 8 + 1 + 8 * 8 + 8
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository whose first commit holds this tree's modules."""
+    root = tmp_path / "repository"
+    shutil.copytree(ROOT / "modules", root / "modules", ignore=shutil.ignore_patterns("__pycache__"))
+    git = ["git", "-C", str(root), "-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+    for words in (["init", "--quiet"], ["add", "-A"], ["commit", "--quiet", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    return root
+
+
+def test_a_revision_is_there_as_long_as_it_is_needed(repository: Path) -> None:
+    (repository / "modules" / "identity.py").write_text("changed after the commit")
+    with modules_of("HEAD", repository) as folder:
+        assert [path.name for path in folder.iterdir()] == ["modules"]
+        assert "class Identity" in (folder / "modules" / "identity.py").read_text()
+    assert not folder.exists()
+    listed = subprocess.run(["git", "-C", repository, "worktree", "list"], capture_output=True, text=True, check=True)
+    assert len(listed.stdout.splitlines()) == 1
+
+
+def test_an_unknown_revision_is_refused(repository: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"^--base 'nowhere' is no revision of this repository; give a branch"):
+        modules_of("nowhere", repository).__enter__()
+    with pytest.raises(SpecError, match="is no revision of an installed copy, not a git checkout"):
+        modules_of("main", tmp_path).__enter__()
+
+
+def test_a_changed_block_and_one_that_the_base_has_not_are_named(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = repository / "modules" / "global_context.py"
+    text = file.read_text()
+    file.write_text(text.replace("self.value = nn.Conv2d(channels, channels, 1)", "self.value = nn.Identity()"))
+    package = repository / "modules" / "__init__.py"
+    package.write_text(
+        package.read_text()
+        .replace("from modules import dual_attention\n", "")
+        .replace("from modules import comparison\n", "")
+    )
+    git = ["git", "-C", str(repository), "-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+    subprocess.run([*git, "commit", "--quiet", "-am", "second"], check=True)
+    monkeypatch.setattr(duel, "GENERATIONS", 1)
+
+    cases = [make_case(name, {}, 8, 8, 16) for name in ("snl", "gc", "pam")]
+    with modules_of("HEAD", repository) as base:
+        found = duel.duel(cases, Task("cpu", METHOD), base, Thresholds(), 60.0)
+
+    snl, gc, pam = found.cells
+    assert next(str(change) for change in snl.changes) == "params 17 -> 289 (+1.6e+03 %)"
+    assert snl.regressed
+    assert gc.changes == ()
+    assert (gc.old_status, gc.new_status) == ("ok", "ok")
+    assert gc.ratio is not None
+    assert pam.verdict == "new"
+    assert "unknown block 'pam'" in pam.reason
+    assert found.exit_code == 1
