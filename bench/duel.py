@@ -112,8 +112,8 @@ class Side:
         if case in self.failures:
             broken = self.failures[case]
             return make_row(case.row(), static, {"status": broken.status, "reason": broken.reason})
-        times = [ms for taken in self.slices[case] for ms in taken]
-        return make_row(case.row(), static, {"status": "ok", "latency_ms": statistics.median(times)})
+        times = [ms for taken in self.slices.get(case, ()) for ms in taken]
+        return make_row(case.row(), static, {"status": "ok", "latency_ms": statistics.median(times) if times else None})
 
 
 def duel(
