@@ -42,7 +42,7 @@ Impl = Annotated[str | None, typer.Option(help="Implementations: reference,...")
 MemoryFormat = Annotated[str | None, typer.Option(help="channels_first,channels_last")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 Reference = Annotated[str | None, typer.Option(help="Block that ratios are taken to, or none")]
-SuiteName = Annotated[str, typer.Option(help="Suite to start from: quick, default, full, or a .toml file")]
+SuiteName = Annotated[str, typer.Option(help="Suite to start from: quick, default, networks, full, or a .toml file")]
 Out = Annotated[Path | None, typer.Option(help="Run folder; by default one under results/, named after the suite")]
 Seconds = Annotated[float | None, typer.Option(help="Time budget of a group, per block")]
 Seed = Annotated[int | None, typer.Option(help="Seed of weights, inputs and the order within rounds")]
@@ -292,6 +292,8 @@ def explain(error: Exception) -> tuple[str, int]:
         return error.format_message() if hasattr(error, "format_message") else str(error), error.exit_code
     if isinstance(error, OSError) and error.filename is not None:
         return f"'{error.filename}': {error.strerror}", BAD_INPUT
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"cannot write: {error.strerror}; rows written so far are kept", BAD_INPUT
     hint = "set CONTEXTBENCH_TRACEBACK=1 to see where"
     return f"a fault in contextbench: {type(error).__name__}: {error} ({hint})", HARNESS_FAILED
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -43,16 +44,27 @@ class Store:
     def append(self, row: Mapping[str, object]) -> None:
         """Write one row, flushed and synced before this returns.
 
+        A row that cannot be written whole, as on a full disk, is taken back.
+
         Raises:
             ValueError: the run holds a row of that case already.
+            SpecError: the row cannot be written; those before it are kept.
         """
         key = str(row["key"])
         if key in self.rows:
             raise ValueError(f"{self.folder / ROWS} has a row of case {key} already")
-        with open(self.folder / ROWS, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        path = self.folder / ROWS
+        size = path.stat().st_size if path.exists() else 0
+        try:
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.truncate(path, size)
+            kept = f"its {len(self.rows)} rows are kept, the same command goes on from there"
+            raise SpecError(f"cannot write to '{path}': {error.strerror}; {kept}") from None
         self.rows[key] = dict(row)
 
     def forget(self, keys: Collection[str]) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from bench.store import Store, open_store
 from modules.options import SpecError
 
 STAMP = {"env": "e", "method": "m"}
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def opened(folder: Path, stamp: dict[str, str] = STAMP) -> Store:
@@ -130,3 +134,19 @@ def test_rows_that_no_longer_hold_are_forgotten(tmp_path: Path) -> None:
     store.forget({"b"})
     store.append(row("b"))
     assert list(opened(tmp_path).rows) == ["a", "c", "b"]
+
+
+def test_a_full_disk_leaves_no_half_written_row(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from bench.store import Store\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "store = Store(Path(sys.argv[1])); store.append({'key': 'a'})\n"
+        "try:\n    store.append({'key': 'b', 'long': 'x' * 200})\n"
+        "except Exception as error:\n    print(type(error).__name__, error)\n"
+    )
+    folder.mkdir()
+    done = subprocess.run([sys.executable, "-c", code, folder], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"SpecError cannot write to '{folder / 'rows.jsonl'}': File too large; its 1 rows")
+    assert (folder / "rows.jsonl").read_text() == '{"key": "a"}\n'
