@@ -46,6 +46,8 @@ SuiteName = Annotated[str, typer.Option(help="Suite to start from: quick, defaul
 Out = Annotated[Path | None, typer.Option(help="Run folder; by default one under results/, named after the suite")]
 Seconds = Annotated[float | None, typer.Option(help="Time budget of a group, per block")]
 Seed = Annotated[int | None, typer.Option(help="Seed of weights, inputs and the order within rounds")]
+Cache = Annotated[str | None, typer.Option(help="Caches ahead of each sample: warm, or cold (flushed, untimed)")]
+CudaGraph = Annotated[bool, typer.Option("--cuda-graph", help="Time each call as a replayed CUDA graph")]
 Plugin = Annotated[list[str] | None, typer.Option(help="Python file that registers blocks of your own")]
 Checkpoint = Annotated[Path | None, typer.Option(help="Weights of the one network asked for: ours or its authors'")]
 Timeout = Annotated[float, typer.Option(help="Seconds that one step of a case (build, warm-up, a sample) may take")]
@@ -77,6 +79,8 @@ def sweep(
     out: Out = None,
     seconds: Seconds = None,
     seed: Seed = None,
+    cache: Cache = None,
+    cuda_graph: CudaGraph = False,
     plugin: Plugin = None,
     checkpoint: Checkpoint = None,
     timeout: Timeout = 300.0,
@@ -92,7 +96,7 @@ def sweep(
 
     axes = {"blocks": blocks, "sizes": sizes, "channels": channels, "batch": batch, "dtype": dtype, "mode": mode}
     axes |= {"impl": impl, "memory_format": memory_format}
-    settings = {"seconds": seconds, "seed": seed}
+    settings = {"seconds": seconds, "seed": seed, "cache": cache, "cuda_graph": int(cuda_graph) or None}
     files = tuple(plugin or ())
     isolated = not in_process
     request = Request(

@@ -20,7 +20,7 @@ from bench.isolation import Isolated, WorkerLost
 from bench.measure.stats import Interval, paired_ratio
 from bench.plan import Tracing, one_line
 from bench.row import make_row
-from bench.session import Request
+from bench.session import Request, check_method
 from bench.threshold import Thresholds
 from bench.trial import Broken
 from bench.worker import Task
@@ -62,6 +62,7 @@ def compare_with_base(request: Request, revision: str, thresholds: Thresholds, c
         SpecError: something asked for does not exist, or there is no such revision.
     """
     suite, device = request.resolve(), pick_device(request.device)
+    check_method(suite.method, device)
     cases = list(suite.cases(device))
     with modules_of(revision) as base, console.status("starting") as status:
 

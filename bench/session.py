@@ -17,6 +17,7 @@ from rich.console import Console
 from bench.case import Case
 from bench.environment import available_bytes, describe_environment, environment_hash, git_revision, pick_device
 from bench.isolation import Isolated
+from bench.measure.cache import cache_bytes
 from bench.measure.clock import clock_for
 from bench.measure.method import Method, make_method
 from bench.measurer import InProcess, Measurer
@@ -29,6 +30,10 @@ from bench.store import Store, known_rates, open_store
 from bench.suite import Suite, load_suite
 from bench.weights import Weights, weights_for
 from bench.worker import Task
+from modules.options import SpecError
+
+SWITCHES = ("cuda_graph",)
+"""Method settings that the command line turns on by a word of their own."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Request:
     device: str = "auto"
     reference: str | None = None
     out: Path | None = None
-    settings: Mapping[str, float | int | None] = dataclasses.field(default_factory=dict)
+    settings: Mapping[str, float | int | str | None] = dataclasses.field(default_factory=dict)
     plugins: tuple[str, ...] = ()
     checkpoint: Path | None = None
     timeout: float = 300.0
@@ -99,7 +104,8 @@ class Request:
         words = [*_program(), "sweep", "--suite", self.suite]
         words += [word for path in self.plugins for word in ("--plugin", path)]
         for name, value in self.settings.items():
-            words += [f"--{name}", str(value)] if value is not None else []
+            flag = [f"--{name.replace('_', '-')}"]
+            words += [] if value is None else flag if name in SWITCHES else [*flag, str(value)]
         words += ["--checkpoint", str(self.checkpoint)] if self.checkpoint is not None else []
         return tuple(words)
 
@@ -122,6 +128,7 @@ def run_sweep(request: Request, console: Console) -> Outcome:
     """
     suite = request.resolve()
     device = pick_device(request.device)
+    check_method(suite.method, device)
     folder = request.out or Path("results") / request.run_name(suite, device)
     cases = suite.cases(device)
     check_buildable(cases)
@@ -157,6 +164,18 @@ def run_sweep(request: Request, console: Console) -> Outcome:
     if interrupted:
         text += f"\ninterrupted; to go on: {shlex.join([*_program(), *sys.argv[1:]])}"
     return Outcome(folder, text, count_failed(runner.summary.statuses) > 0, interrupted)
+
+
+def check_method(method: Method, device: str) -> None:
+    """Refuse a method that this device cannot be measured by.
+
+    Raises:
+        SpecError: it asks for CUDA graphs or cold caches, and here is neither.
+    """
+    if method.cuda_graph and device != "cuda":
+        raise SpecError(f"CUDA graphs need a CUDA device, not '{device}'; allowed here: calls without a graph")
+    if method.cache == "cold" and cache_bytes(device) is None:
+        raise SpecError(f"the size of the caches of this {device} cannot be read to flush them; allowed here: warm")
 
 
 def run_estimate(request: Request) -> Iterator[dict[str, object]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bench.case import Case
+from bench.measure.cache import flush_for
 from bench.measure.clock import Clock
 from bench.measure.method import Method
 from bench.measure.sampler import Member, Sampler
-from bench.trial import Broken, failure
+from bench.trial import Broken, failure, timed_call
 from bench.workload import build
 
 
@@ -15,6 +16,7 @@ class Slicer:
 
     def __init__(self, method: Method, clock: Clock) -> None:
         self._method = method
+        self._clock = clock
         self._sampler = Sampler(clock, method)
         self._case: Case | None = None
         self._member: Member | None = None
@@ -26,7 +28,8 @@ class Slicer:
                 self._member = None
                 work = build(case, seed=self._method.seed)
                 work.check()
-                self._member, self._case = Member(case.label, work.call), case
+                self._sampler = Sampler(self._clock, self._method, flush=flush_for(self._method, case.device))
+                self._member, self._case = Member(case.label, timed_call(work, self._method)), case
                 self._sampler.warm_up(self._member)
             already = len(self._member.samples)
             for number in range(already, already + samples):

@@ -93,7 +93,7 @@ class Suite:
     description: str
     grids: tuple[Grid, ...]
     skips: tuple[SkipRule, ...]
-    settings: Mapping[str, float | int]
+    settings: Mapping[str, float | int | str]
     reference: str | None
 
     @property
@@ -140,7 +140,7 @@ class Suite:
         """The suite as a file that `load_suite` reads back."""
         lines = [f"name = {_quote(self.name)}", f"description = {_quote(self.description)}"]
         lines.append(f"reference = {_quote(self.reference or 'none')}")
-        lines += ["", "[method]", *(f"{name} = {value}" for name, value in self.settings.items())]
+        lines += ["", "[method]", *(f"{name} = {_value(value)}" for name, value in self.settings.items())]
         for grid in self.grids:
             lines += ["", "[[grid]]", *(f"{axis} = {_quote(text)}" for axis, text in grid.axes.items())]
             lines += [f"reference = {_quote(grid.reference)}"] if grid.reference else []
@@ -269,6 +269,10 @@ def _reference(text: str) -> str | None:
 
 def _takes_images(name: str) -> bool:
     return registry.describe(name).family in ("backbone", "network")
+
+
+def _value(value: float | int | str) -> str:
+    return _quote(value) if isinstance(value, str) else str(value)
 
 
 def _quote(text: str) -> str:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from bench.case import Case
-from bench.measure.clock import Clock
+from bench.measure.cache import flush_for
+from bench.measure.clock import Call, Clock
+from bench.measure.graph import captured
 from bench.measure.method import Method
 from bench.measure.peak import CudaPeak, cuda_peak
 from bench.measure.sampler import Member, Sampler, timing_row
@@ -72,7 +74,7 @@ def measure_group(
         on_step: told (number in `group.steps`, round) of what is taken in hand; round is -1 before sampling.
     """
     trial = Trial(group, method, weights, on_step)
-    sampler = Sampler(clock, method, on_member=trial.step, probe=probe)
+    sampler = Sampler(clock, method, on_member=trial.step, probe=probe, flush=flush_for(method, group.pacing.device))
     sampler.run(trial.everyone, trial.seed, prepare=trial.inspect, settle=trial.on_cuda)
     poison = trial.poison()
     if poison is not None:
@@ -100,7 +102,7 @@ class Trial:
         self.figures: dict[str, StaticFigures | None] = {v.case.label: v.figures for v in group.members}
         self.seed = int(pacing.key[:8], 16)
         self.on_cuda = pacing.device == "cuda"
-        self._weights, self._on_step = weights, on_step
+        self._weights, self._on_step, self._method = weights, on_step, method
         self._reference = group.reference.case.label if group.reference else None
         self._works: dict[str, Workload] = {}
         self._peaks: dict[str, CudaPeak] = {}
@@ -127,7 +129,7 @@ class Trial:
         if work is not None and figures is not None:
             self.figures[member.name] = with_fvcore(figures, work)
         if self.on_cuda:
-            self._peaks[member.name] = cuda_peak(member.call)
+            self._peaks[member.name] = cuda_peak(work.call if work is not None else member.call)
 
     def outcome(self, verdict: Verdict, sampler: Sampler) -> dict[str, object]:
         """Status and measured figures of one member, as fields of its row."""
@@ -173,11 +175,21 @@ class Trial:
             work = build(case, seed=seed)
             if self._weights is not None:
                 self._weights.load(case, work.module)
+            call = timed_call(work, self._method)
         except Exception as error:  # a block that cannot be made here has failed; its group goes on
             return Member(name, lambda: None, failure=error.with_traceback(None))
         if name != TWIN:
             self._works[name] = work
-        return Member(name, work.call)
+        return Member(name, call)
+
+
+def timed_call(work: Workload, method: Method) -> Call:
+    """The call of a workload that a method times: itself, or its CUDA graph.
+
+    Raises:
+        NotCapturable: it does what no graph can hold.
+    """
+    return captured(work.call) if method.cuda_graph else work.call
 
 
 def failure(error: Exception) -> dict[str, object]:

@@ -266,7 +266,7 @@ def test_a_device_that_is_not_there_is_one_line(command: Callable[..., tuple[int
 def test_every_instrument_is_checked() -> None:
     assert list(room.checks("cpu", Path(), Stopwatch(1.0))) == [
         *("other load", "other load on the GPU", "CPU clock", "timer", "known delay", "multiply-adds", "traced peak"),
-        *("CUDA peak", "matrix product fp32", "copy", "GPU clock", "host memory", "A/A noise", "disk"),
+        *("CUDA peak", "matrix product fp32", "copy", "cold caches", "GPU clock", "host memory", "A/A noise", "disk"),
     ]
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from modules.options import SpecError, nearest
 
+CACHES = ("warm", "cold")
 _LEAST = {"min_rounds": 6, "max_rounds": 6, "settle_rounds": 2, "resamples": 100}
 
 
@@ -39,6 +40,9 @@ class Method:
             Half of one is more than an idle system takes, and less than any process that computes.
         steal: share of the CPUs' time that the hypervisor may take in a round before it is called disturbed.
         energy_seconds: least length of the pass that measures a call's energy, on cards that count it; 0 for none.
+        cache: `warm` (each sample finds the caches as the call before left them) or `cold` (every sample is one call
+            behind a flush, which is not timed).
+        cuda_graph: 1 to capture each call in a CUDA graph and time its replay; else 0.
         resamples: bootstrap resamples of a ratio.
         seed: of the order within rounds, the bootstrap, the weights and the inputs.
     """
@@ -58,14 +62,20 @@ class Method:
     foreign_cpus: float = 0.5
     steal: float = 0.05
     energy_seconds: float = 0.3
+    cache: str = "warm"
+    cuda_graph: int = 0
     resamples: int = 2000
     seed: int = 0
 
     @property
     def hash(self) -> str:
-        """Short hash of all settings."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """Short hash of all settings; those of `_LATER` count where they are not as they always were before."""
+        settings = dataclasses.asdict(self)
+        text = json.dumps({k: v for k, v in settings.items() if _LATER.get(k) != v}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+_LATER = {"cache": "warm", "cuda_graph": 0}
 
 
 def make_method(settings: Mapping[str, object]) -> Method:
@@ -75,10 +85,15 @@ def make_method(settings: Mapping[str, object]) -> Method:
         SpecError: a setting does not exist or has a value of the wrong type or range.
     """
     whole = {name: isinstance(value, int) for name, value in dataclasses.asdict(Method()).items()}
-    values: dict[str, float | int] = {}
+    values: dict[str, float | int | str] = {}
     for name, value in settings.items():
         if name not in whole:
             raise SpecError(f"unknown method setting '{name}'{nearest(name, whole)}")
+        if name == "cache":
+            if value not in CACHES:
+                raise SpecError(f"method setting 'cache' must be one of {', '.join(CACHES)}, not {value!r}")
+            values[name] = str(value)
+            continue
         least = _LEAST.get(name, 0)
         kind = "whole number" if whole[name] else "number"
         if (

@@ -63,6 +63,7 @@ class Sampler:
         clock: tells time on the device.
         method: budgets and targets.
         on_round: called before each round with (round, members still sampled).
+        flush: runs ahead of every call, outside of what is timed, so that caches are cold; null to leave them warm.
         probe: looks at the machine between rounds, outside of what is timed; null where nobody does.
         on_member: called with (member, round) before a member is taken in hand; the round is -1 before sampling.
         busy_seconds: time spent in warm-up and timed calls so far.
@@ -74,6 +75,7 @@ class Sampler:
     on_member: Callable[[Member, int], None] = lambda member, number: None
     busy_seconds: float = 0.0
     probe: Probe | None = None
+    flush: Call | None = None
     _number: int = field(default=-1, init=False, repr=False)
     _log: RoundLog = field(init=False, repr=False)
 
@@ -127,8 +129,9 @@ class Sampler:
             if (steady and long_enough) or (spent >= self.method.warm_seconds and len(times) > 1):
                 break
         typical = max(median_interval(times[-_WARM_WINDOW:]).median, 1e-6)
-        member.repeats = max(1, math.ceil(self.method.sample_ms / typical))
-        member.primed = typical < self.method.prime_ms
+        cold = self.flush is not None
+        member.repeats = 1 if cold else max(1, math.ceil(self.method.sample_ms / typical))
+        member.primed = typical < self.method.prime_ms and not cold
         if member.twin_of is not None:
             member.repeats, member.primed = member.twin_of.repeats, member.twin_of.primed
 
@@ -173,6 +176,9 @@ class Sampler:
         member.samples.append((number, self._time(member, member.repeats)))
 
     def _measure_energy(self, probe: Probe, member: Member) -> None:
+        if self.flush is not None:
+            member.energy = Energy(None, "with cold caches the counter would count the flushes too")
+            return
         typical, seconds = median_interval(member.times).median, self.method.energy_seconds
         member.energy = self._log.energy(
             lambda: energy_per_call(member.call, typical, self.clock, probe.energy_mj, seconds)
@@ -191,6 +197,8 @@ class Sampler:
         ]
 
     def _time(self, member: Member, repeats: int) -> float:
+        if self.flush is not None:
+            self.flush()
         start = self.clock.now()
         milliseconds = self.clock.time(member.call, repeats)
         self.busy_seconds += self.clock.now() - start

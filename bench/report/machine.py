@@ -37,6 +37,12 @@ class Machine:
                 known.append("1 thread" if key == "threads" and value == 1 else words.format(value))
         return ", ".join([*known, *([str(self.facts["system"])] if self.facts.get("system") else [])])
 
+    def choices(self) -> list[str]:
+        """What was chosen of the method and changes what a time means, a sentence each."""
+        cold = self.facts.get("method_settings.cache") == "cold"
+        graph = self.facts.get("method_settings.cuda_graph") == 1
+        return ["Caches were flushed ahead of every sample."] * cold + ["Calls were replayed as CUDA graphs."] * graph
+
 
 def read_machine(run: Path) -> Machine:
     """The facts in `environment.json` of a run folder; none if there is no such file.

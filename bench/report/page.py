@@ -147,6 +147,7 @@ def _method(run: Path, frame: pd.DataFrame, machine: Machine) -> list[str]:
     )
     if settings:
         words.append(f"Settings: {settings}.")
+    words += machine.choices()
     rounds = frame.loc[frame["status"] == "ok", "rounds"].dropna()
     if len(rounds):
         words.append(f"Rounds a case: median {rounds.median():.0f}, from {rounds.min()} to {rounds.max()}.")

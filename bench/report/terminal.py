@@ -11,6 +11,7 @@ from bench.report.digits import count, significant
 from bench.report.formats import render
 from bench.report.frame import load
 from bench.report.groups import all_groups
+from bench.report.machine import read_machine
 from bench.report.tables import efficiency
 
 READING = (
@@ -32,7 +33,7 @@ def show_run(run: Path, format: str) -> str:
     tables = [efficiency(group) for group in all_groups(frame)]
     if format == "table":
         parts = ["\n".join([table.title, "", table.grid.plain(), *table.notes]) for table in tables]
-        return "\n\n".join([*parts, READING])
+        return "\n\n".join([*parts, " ".join([READING, *read_machine(run).choices()])])
     if format == "latex":
         return "\n\n".join(table.latex() for table in tables)
     return "\n\n".join(f"### {table.title}\n\n{table.markdown()}" for table in tables)

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.environment import available_bytes
 from bench.measure.clock import Clock, clock_for
 from bench.measure.machine import PRODUCTS
-from bench.selftest import memory, noise, surroundings, timer, work
+from bench.selftest import cache, memory, noise, surroundings, timer, work
 from bench.selftest.line import VERDICTS, Line, unverified
 
 __all__ = ["VERDICTS", "Line", "checks", "reads_false", "selftest"]
@@ -53,6 +53,7 @@ def checks(device: str, folder: Path, clock: Clock) -> dict[str, Check]:
         memory.CUDA: lambda: memory.on_card(device),
         **products,
         work.COPY: lambda: work.move(device, clock, room),
+        cache.FLUSH: lambda: cache.flushed(device, clock),
         surroundings.CARD: lambda: surroundings.card_clock(device),
         memory.HOST: memory.host,
         noise.NOISE: lambda: noise.twins(device, clock),

@@ -182,3 +182,28 @@ def test_a_broken_row_is_refused(command: Command, tmp_path: Path) -> None:
 def test_an_unknown_command_or_block_is_refused(command: Command) -> None:
     refused(command("swep"), "'sweep'")
     refused(command("list", "ng"), "unknown block 'ng'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--cache", "hot"], "method setting 'cache' must be one of warm, cold, not 'hot'"),
+        (["--cuda-graph", "--device", "cpu"], "CUDA graphs need a CUDA device, not 'cpu'"),
+    ],
+)
+def test_a_method_that_cannot_be_is_refused(
+    command: Command, tmp_path: Path, arguments: list[str], expected: str
+) -> None:
+    code, out, err = command("sweep", "--suite", "quick", "--out", tmp_path / "run", *arguments)
+    assert (code, out) == (2, "")
+    assert expected in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_cold_caches_are_refused_where_nobody_says_how_large_they_are(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.session.cache_bytes", lambda device: None)
+    code, _, err = command("sweep", "--suite", "quick", "--cache", "cold", "--device", "cpu", "--out", tmp_path / "run")
+    assert code == 2
+    assert "the size of the caches of this cpu cannot be read" in err

@@ -222,3 +222,20 @@ def test_a_terminal_without_unicode_and_a_reader_that_leaves_do_no_harm(swept: P
     assert b"median of a call, ?" in plain.stdout
     piped = subprocess.run(["bash", "-c", f"{report} | true"], capture_output=True, check=True)
     assert b"Error" not in piped.stderr
+
+
+def test_cold_caches_are_a_method_of_their_own_in_rows_repro_and_report(
+    command: Command, mini: Path, tmp_path: Path
+) -> None:
+    warm, cold = tmp_path / "warm", tmp_path / "cold"
+    assert command("sweep", "--suite", mini, "--device", "cpu", "--out", warm)[0] == 0
+    code, out, _ = command("sweep", "--suite", mini, "--device", "cpu", "--cache", "cold", "--out", cold)
+    assert code == 0
+    assert "Caches were flushed ahead of every sample." in out
+    assert "Caches were flushed ahead of every sample." in (cold / "report.md").read_text()
+    rows = [json.loads((folder / "rows.jsonl").read_text().splitlines()[0]) for folder in (warm, cold)]
+    assert rows[0]["method"] != rows[1]["method"]
+    assert ["--cache cold" in row["repro"] for row in rows] == [False, True]
+    code, _, err = command("sweep", "--suite", mini, "--device", "cpu", "--cache", "cold", "--out", warm)
+    assert code == 2
+    assert "by another method" in err

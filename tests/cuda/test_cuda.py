@@ -11,7 +11,9 @@ import torch
 
 from bench.case import make_case
 from bench.environment import available_bytes, describe_environment
+from bench.measure.cache import Flush, cache_bytes
 from bench.measure.clock import CudaClock, clock_for
+from bench.measure.graph import NotCapturable, captured
 from bench.measure.peak import cuda_peak
 from bench.static import trace_figures
 from bench.workload import build
@@ -70,3 +72,60 @@ def test_a_sweep_on_cuda_measures_time_and_memory(command: Callable[..., tuple[i
         assert row["device"] == "cuda"
         assert row["latency_ms"] > 0
         assert row["cuda_peak_bytes"] >= 0
+
+
+@pytest.mark.parametrize("mode", ["forward", "train"])
+@pytest.mark.parametrize("block", ["nl", "gc", "apnb"])
+def test_a_replayed_graph_computes_what_the_call_computes(block: str, mode: str) -> None:
+    work = build(make_case(block, {}, 32, 32, 64, mode=mode, device="cuda"))
+    kept: list[torch.Tensor] = []
+
+    def call() -> None:
+        outputs = work.forward()
+        if not kept:
+            kept.extend(torch.zeros_like(output) for output in outputs)
+        for target, output in zip(kept, outputs, strict=True):
+            target.copy_(output.detach())
+
+    with torch.no_grad() if mode == "forward" else torch.enable_grad():
+        replay = captured(call)
+        call()
+        expected = [tensor.clone() for tensor in kept]
+        for tensor in kept:
+            tensor.zero_()
+        replay()
+    torch.cuda.synchronize()
+    for ours, theirs in zip(kept, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_block_that_waits_for_the_device_cannot_be_captured_and_harms_nothing() -> None:
+    flag = torch.ones(1, device="cuda")
+    with pytest.raises(NotCapturable):
+        captured(lambda: flag.item())
+    assert (flag + 1).item() == 2
+
+
+def test_the_card_says_how_much_it_caches_and_the_flush_is_larger() -> None:
+    held = cache_bytes("cuda")
+    assert held
+    assert held >= 2**20
+    assert Flush("cuda", held).bytes >= 2 * held - 4
+
+
+@pytest.mark.parametrize("choice", [("--cache", "cold"), ("--cuda-graph",)])
+def test_a_sweep_with_cold_caches_or_graphs_gives_rows_of_a_method_of_their_own(
+    command: Callable[..., tuple[int, str, str]],  # noqa: F811
+    mini: Path,  # noqa: F811
+    tmp_path: Path,
+    choice: tuple[str, ...],
+) -> None:
+    methods = set()
+    for number, words in enumerate(((), choice)):
+        out = tmp_path / str(number)
+        code, _, err = command("sweep", "--suite", mini, "--device", "cuda", "--out", out, *words)
+        assert code == 0, err
+        rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+        assert all(row["status"] in ("ok", "skipped") for row in rows)
+        methods.add(rows[0]["method"])
+    assert len(methods) == 2

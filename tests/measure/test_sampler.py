@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import itertools
+import json
 import random
 from collections import Counter
 
@@ -300,3 +303,43 @@ def test_bad_method_settings_are_refused(settings: dict[str, object]) -> None:
 def test_the_method_hash_follows_its_settings() -> None:
     assert make_method({"seconds": 2.0}).hash != Method().hash
     assert make_method({"seconds": 1.5}).hash == Method().hash
+
+
+def test_cold_caches_are_flushed_ahead_of_every_sample_and_never_inside_one() -> None:
+    clock = FakeClock()
+    seen: list[str] = []
+
+    def call() -> tuple[str, float]:
+        assert clock.inside
+        seen.append("call")
+        return "nl", 0.01
+
+    def flush() -> None:
+        assert not clock.inside
+        seen.append("flush")
+
+    member = Member("nl", call)
+    probe = FakeProbe(energy=lambda: (1.0, None))
+    Sampler(clock, Method(sample_ms=1.0, prime_ms=100.0), flush=flush, probe=probe).run([member], seed=1)
+    assert seen == ["flush", "call"] * (len(seen) // 2)
+    assert (member.repeats, member.primed) == (1, False)
+    assert member.energy.mj is None
+    assert "flushes" in str(member.energy.reason)
+
+
+def test_cache_and_graph_are_in_the_hash_and_leave_that_of_the_default_alone() -> None:
+    settings = dataclasses.asdict(Method())
+    before = {name: value for name, value in settings.items() if name not in ("cache", "cuda_graph")}
+    text = json.dumps(before, sort_keys=True)
+    assert Method().hash == hashlib.sha256(text.encode()).hexdigest()[:12]
+    others = [
+        make_method(given) for given in ({"cache": "cold"}, {"cuda_graph": 1}, {"cache": "cold", "cuda_graph": 1})
+    ]
+    assert len({Method().hash, *(method.hash for method in others)}) == 4
+    assert make_method({"cache": "warm", "cuda_graph": 0}).hash == Method().hash
+
+
+@pytest.mark.parametrize("value", ["hot", 1, None])
+def test_caches_are_warm_or_cold(value: object) -> None:
+    with pytest.raises(SpecError, match=r"'cache' must be one of warm, cold, not"):
+        make_method({"cache": value})
