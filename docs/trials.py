@@ -6,8 +6,8 @@
 
 `plant` copies the last commit, gives one block's forward some per cent more multiply-adds (it runs once more on the
 first rows of its input), and asks `compare --base HEAD` of the copy; 0 per cent is unchanged code. Every second repeat
-has a process beside it that multiplies matrices on one thread. A block counts as found if its *time* is judged slower,
-and as a false alarm if a block that was not touched is.
+has a process beside it that multiplies matrices on one thread, in bursts. A block counts as found if its *time* is
+judged slower, and as a false alarm if a block that was not touched is.
 
 `kill` starts a sweep, kills the driver or its worker with SIGKILL at a random moment, gives the same command again, and
 compares the rows with those of an undisturbed run: keys, statuses and static figures.
@@ -56,7 +56,16 @@ blocks = "identity,nl,snl,gc"
 sizes = "8x8,8x12,16x16"
 channels = "32,64"
 """
-LOAD = "import torch; torch.set_num_threads(1); a = torch.randn(768, 768)\nwhile True: a @ a"
+LOAD = """
+import random, time, torch
+torch.set_num_threads(1)
+a = torch.randn(768, 768)
+while True:
+    end = time.perf_counter() + random.uniform(0.05, 1.0)
+    while time.perf_counter() < end:
+        a @ a
+    time.sleep(random.uniform(0.05, 1.0))
+"""
 
 
 def rows_for(block: str, percent: float) -> int:
@@ -74,7 +83,7 @@ def rows_for(block: str, percent: float) -> int:
 
 @contextmanager
 def load(present: bool) -> Iterator[None]:
-    """A process that keeps one CPU busy meanwhile."""
+    """A process that computes on one CPU in bursts meanwhile, half of the time."""
     busy = subprocess.Popen([sys.executable, "-c", LOAD]) if present else None
     try:
         yield
