@@ -81,13 +81,6 @@ class Chain:
         return "+".join(registry.spell(part.entry, dict(part.options)) for part in self.parts)
 
     @property
-    def sweep_label(self) -> str | None:
-        """The same block as a sweep spells it, `ldv1:stages=2` for `ldv1`; null for what a sweep does not have."""
-        if len(self.parts) > 1 or is_control(self.entry):
-            return None
-        return registry.spell(self.entry, registry.describe(self.entry).changed(self.parts[0].values))
-
-    @property
     def family(self) -> str:
         """`context` or `network`."""
         name = self.parts[0].entry

@@ -9,7 +9,7 @@ from modules import registry
 from modules.options import SpecError
 
 LABELS = (
-    *("identity", "mlp", "gc:ratio=4", "nl+ldv1", "nl+ldv2:kernel=5", "nl:scale=true,norm=true+ldv2:kernel=5"),
+    *("identity", "mlp", "gc:ratio=8", "nl+ldv1", "nl+ldv2:kernel=5", "nl:scale=true,norm=true+ldv2:kernel=5"),
     *("apnb:sizes=1+3+6+ldv1", "gald:ga=nl/scale=true,ld=v2", "psp+ldv1", "nl+mlp", "aspp:rates=12+24+36", "fcn"),
 )
 
@@ -39,13 +39,7 @@ def test_defaults_for_a_small_map_give_way_to_what_is_given() -> None:
         published = registry.describe(name).resolve({})
         chain = read_chain(name, published)
         assert chain.parts[0].values == published
-        assert chain.sweep_label == name
-    assert read_chain("aspp").sweep_label == "aspp:rates=2+4+6"
     assert read_chain("aspp:rates=2+4+6").label == "aspp"
-
-
-def test_a_sweep_has_no_label_for_compositions_and_controls() -> None:
-    assert [read_chain(label).sweep_label for label in ("nl+ldv1", "mlp", "gc:ratio=4")] == [None, None, "gc:ratio=4"]
 
 
 def test_what_can_be_trained() -> None:
@@ -62,6 +56,7 @@ def test_what_can_be_trained() -> None:
         ("nl+", "unknown block '' in"),
         ("fnb", "'fnb' is of family 'fusion' and cannot be trained"),
         ("nl+fcn", "'fcn' in 'nl\\+fcn' is a whole network and stands alone"),
+        ("mlp:hidden=0", "option 'hidden' of 'mlp' cannot be '0'; allowed: 1 to"),
         ("mlp:width=3", "unknown option 'width' of 'mlp'; allowed: hidden"),
         ("gc:ration=3", "unknown option 'ration' of 'gc'; did you mean 'ratio'"),
         ("gc:ratio=many", "option 'ratio' of 'gc' cannot be 'many'"),
