@@ -25,7 +25,7 @@ _OUTSIDE_OF_HASH = ("name", "description", "eval_every", "checkpoint_every")
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of a training run and of its evaluation. The defaults are those of the recipe `default`.
+    """Settings of a training run and of its evaluation. The defaults are those of `default`, which looks at the network on the way.
 
     Attributes:
         name: of the recipe.

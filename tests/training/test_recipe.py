@@ -29,9 +29,10 @@ def test_default_and_probe_are_the_scenes_recipe_of_two_lengths() -> None:
     given = dataclasses.asdict(default)
     assert {key: given[key] for key in DEFAULT | SCENES} == DEFAULT | SCENES
     assert (default.test_count, default.size) == (400, 64)
-    assert dataclasses.replace(probe, iterations=1200, name="default", description=default.description) == default
+    longer = dataclasses.replace(probe, iterations=1200, eval_every=300, name="default")
+    assert dataclasses.replace(longer, description=default.description) == default
     assert probe.iterations == 300
-    assert dataclasses.replace(default, description="") == Recipe()
+    assert dataclasses.replace(default, description="", eval_every=0) == Recipe()
 
 
 def test_overrides_are_read_from_text_and_from_values() -> None:
