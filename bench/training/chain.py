@@ -22,10 +22,12 @@ SMALL_MAP: Mapping[str, Mapping[str, OptionValue]] = {
     "se": {"ratio": 4},
     "ldv1": {"stages": 2},
     "ldv2": {"kernel": 3, "dilation": 1},
+    "psa": {"reach": 7},
 }
 """Defaults of training where they are not the entry's: its map is 16x16, the published ones are made for 97x97.
 
 The ratio 4 of `gc`, and of `se` beside it, is GCNet's own for segmentation (Sec. 5.4); at 48 channels 16 leaves three.
+A reach of 7 is all of the 8x8 map that `psa` attends on.
 """
 
 _MOST_HIDDEN = 1 << 16

@@ -154,6 +154,8 @@ def _told(job: Job, line: Connection, workers: int) -> tuple[str, Any]:
         return "ended", perform(job.run, job.repro, job.checkpoint, workers, step)
     except SpecError as error:
         return "refused", str(error)
+    except OSError as error:
+        return "refused", f"cannot write '{job.checkpoint}': {error.strerror or error}; finished runs are kept"
 
 
 def here(jobs: Sequence[Job], workers: int, tell: Callable[[News], None]) -> Iterator[News]:

@@ -25,7 +25,9 @@ _OUTSIDE_OF_HASH = ("name", "description", "eval_every", "checkpoint_every")
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of a training run and of its evaluation. The defaults are those of `default`, which looks at the network on the way.
+    """Settings of a training run and of its evaluation.
+
+    The defaults are those of the recipe `default`, but for `eval_every`.
 
     Attributes:
         name: of the recipe.

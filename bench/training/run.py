@@ -19,6 +19,7 @@ from bench.environment import describe_environment, environment_hash, git_revisi
 from bench.static.flops import DispatchCount
 from bench.static.trace import Trace
 from bench.training.chain import Chain
+from bench.training.distributed import current_ranks
 from bench.training.evaluate import evaluate, make_inference
 from bench.training.loop import train
 from bench.training.material import SCENES, Material, open_material
@@ -27,6 +28,7 @@ from bench.training.network import CHANNELS, STRIDE, build_block, build_network
 from bench.training.recipe import Recipe
 from bench.training.record import make_record
 from modules import registry
+from modules.options import SpecError
 
 OnStep = Callable[[int, int, float, "float | None"], None]
 _EVALUATION_BATCH = 50
@@ -105,6 +107,7 @@ def perform(
 
     Raises:
         SpecError: data, recipe and network do not fit each other.
+        OSError: the checkpoint cannot be written.
     """
     environment = describe_environment(run.device)
     begun = {
@@ -118,9 +121,11 @@ def perform(
         measured = _measured(run, material, checkpoint, workers, on_step)
     except (torch.OutOfMemoryError, MemoryError) as error:
         measured = {"status": "oom", "reason": _line(error)}
-    except ArithmeticError as error:
-        measured = {"status": "diverged", "reason": _line(error)}
-    except RuntimeError as error:
+    except (SpecError, OSError):
+        raise
+    except Exception as error:  # whatever a block raises is its result
+        if current_ranks().world > 1:
+            raise  # the other processes wait for this one, so it must end and be seen to
         measured = {"status": "crashed", "reason": _line(error)}
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
@@ -199,10 +204,17 @@ def macs(module: nn.Module, shape: tuple[int, ...]) -> int:
     return count.macs
 
 
-def repro_command(run: Run, extra: Mapping[str, str], plugins: tuple[str, ...]) -> str:
-    """The command that repeats a run alone, with the recipe's changed settings and the plugins it needs."""
-    words = ["--recipe", run.recipe.name, *(word for path in plugins for word in ("--plugin", path))]
-    words += [word for name, value in extra.items() for word in ("--set", f"{name}={value}")]
+def repro_command(run: Run, recipe: str, settings: Mapping[str, object], plugins: tuple[str, ...]) -> str:
+    """The command that repeats a run alone.
+
+    Args:
+        run: which.
+        recipe: as it was asked for, a name or a path.
+        settings: of the recipe that differ.
+        plugins: files that it needs.
+    """
+    words = ["--recipe", recipe, *(word for path in plugins for word in ("--plugin", path))]
+    words += [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
     return f"python run_bench.py train {shlex.join([*run.arguments(), *words])} --out results/repro-{run.key}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -21,15 +22,16 @@ from bench.plugin import load_plugins
 from bench.session import Request, run_sweep
 from bench.training.archive import Archive, open_archive
 from bench.training.board import Board
+from bench.training.chain import read_chain
 from bench.training.crew import Job, News, here, train_all
-from bench.training.distributed import joined, started_ranks
+from bench.training.distributed import from_first, joined, started_ranks
 from bench.training.material import SCENES, check_material, labels_of
 from bench.training.network import CHANNELS, STRIDE, build_network
 from bench.training.plan import TrainingSuite, in_order, load_training_suite, parse_seeds
 from bench.training.recipe import Recipe, load_recipe
 from bench.training.record import PRICED, packed
 from bench.training.run import Run, repro_command
-from modules.options import SpecError
+from modules.options import SpecError, nearest
 
 _PRICED = Path(__file__).with_name("priced.py")
 
@@ -80,7 +82,8 @@ class TrainRequest:
         suite = load_training_suite(self.suite)
         given = {name: getattr(self, name) for name in ("blocks", "seeds", "recipe", "baseline")}
         settings = {**suite.settings, **self.settings}
-        return dataclasses.replace(suite, **{k: v for k, v in given.items() if v is not None}, settings=settings)
+        whole = dataclasses.replace(suite, **{k: v for k, v in given.items() if v is not None}, settings=settings)
+        return dataclasses.replace(whole, baseline=read_chain(whole.baseline).label)
 
     def runs(self, suite: TrainingSuite, recipe: Recipe, device: str) -> list[Run]:
         """Every run, first seeds first; each network is built once, so that what cannot be is said before any trains.
@@ -90,6 +93,9 @@ class TrainRequest:
         """
         classes = labels_of(self.dataset).count
         chains = suite.chains()
+        labels = [chain.label for chain in chains]
+        if self.baseline is not None and suite.baseline not in labels:
+            raise SpecError(f"baseline '{suite.baseline}' is not among the blocks{nearest(suite.baseline, labels)}")
         for chain in chains:
             build_network(chain, None, classes, 0, self.channels, self.impl)
         pairs = in_order(chains, parse_seeds(suite.seeds))
@@ -144,7 +150,7 @@ def run_training(request: TrainRequest, console: Console) -> TrainOutcome:
         return _together(request, runs, folder, suite, device, console)
     start = time.perf_counter()
     with open_archive(folder, describe_environment(device)) as archive:
-        jobs = _jobs(request, runs, archive)
+        jobs = _jobs(request, suite, runs, archive)
         count = request.jobs or _bearable(device, recipe)
         threads = max(1, (os.cpu_count() or 1) // count)
         told = train_all(jobs, count, threads, request.plugins, request.loaders)
@@ -161,21 +167,23 @@ def _together(
     """Train in the processes that torchrun started, all of them at one run; the first writes."""
     start = time.perf_counter()
     with joined(device) as (ranks, _):
-        if not ranks.writes:
-            for _ in here(_jobs(request, runs, Archive(folder)), request.loaders, lambda news: None):
-                pass
-            return TrainOutcome(folder, suite.baseline, "", 0, False, False, writes=False)
-        with open_archive(folder, {**describe_environment(device), "processes": ranks.world}) as archive:
-            archive.records.clear()
-            board = Board(console, len(runs))
-            jobs = _jobs(request, runs, archive)
+        facts = {**describe_environment(device), "processes": ranks.world}
+        with open_archive(folder, facts) if ranks.writes else contextlib.nullcontext(Archive(folder)) as archive:
+            done = from_first(list(archive.records))
+            jobs = _jobs(request, suite, [run for run in runs if run.key not in done], archive)
+            if not ranks.writes:
+                for _ in here(jobs, request.loaders, lambda news: None):
+                    pass
+                return TrainOutcome(folder, suite.baseline, "", 0, False, False, writes=False)
+            board = Board(console, len(jobs))
             statuses, interrupted = _listen(here(jobs, request.loaders, board.hear), archive, board)
+            archive.arrange([run.key for run in runs])
     return _outcome(runs, archive, statuses, interrupted, suite.baseline, time.perf_counter() - start)
 
 
-def _jobs(request: TrainRequest, runs: list[Run], archive: Archive) -> list[Job]:
+def _jobs(request: TrainRequest, suite: TrainingSuite, runs: list[Run], archive: Archive) -> list[Job]:
     return [
-        Job(run, repro_command(run, request.settings, request.plugins), archive.checkpoint(run.key))
+        Job(run, repro_command(run, suite.recipe, suite.settings, request.plugins), archive.checkpoint(run.key))
         for run in runs
         if run.key not in archive.records
     ]

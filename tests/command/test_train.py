@@ -45,7 +45,7 @@ class Raises(nn.Module):
         super().__init__()
     def forward(self, x):
         if self.training and x.shape[0] == 8:
-            raise RuntimeError("no such luck")
+            raise KeyError("no such luck")
         return x
 """
 
@@ -109,7 +109,7 @@ def test_a_block_that_dies_or_raises_is_a_record_and_the_others_are_trained(
     assert code == 3
     found = {label: (one["status"], one["reason"]) for (label, _), one in records(out).items()}
     assert found["dies"] == ("crashed", "the training process was killed by SIGABRT")
-    assert found["raises"] == ("crashed", "RuntimeError: no such luck")
+    assert found["raises"] == ("crashed", "KeyError: 'no such luck'")
     assert found["identity"] == ("ok", None)
     assert "no such luck" in shown
 
@@ -155,6 +155,7 @@ BAD = [
     (["--dataset", "camvid"], "camvid"),
     (["--suite", "gald"], "unknown training suite 'gald'; did you mean 'gald-1'?"),
     (["--impl", "fusd"], "has no implementation 'fusd'"),
+    (["--blocks", "gc,nl", "--baseline", "identity"], "baseline 'identity' is not among the blocks"),
     (["--device", "tpu"], "unknown device 'tpu'; allowed: auto, cpu, cuda"),
     (["--preview", "x.jpg"], "--preview 'x.jpg' is no .png file"),
     (["--preview", "x.png", "--dataset", "camvid"], "'camvid' lies in a folder"),
