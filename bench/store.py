@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from bench import journal
-from bench.row import ENVIRONMENT, RESULTS, ROWS, SUITE, read_rows
+from bench.row import ENVIRONMENT, RESULTS, ROWS, RUNS, SUITE, read_rows
 from modules.options import SpecError
 
 
@@ -78,6 +78,8 @@ def open_store(folder: Path, suite: str, environment: Mapping[str, object], stam
             environment or by another method.
         RunError: its rows cannot be read.
     """
+    if (folder / RUNS).exists():
+        raise SpecError(f"'{folder}' holds training runs; choose another --out")
     lock = journal.claim(folder)
     try:
         rows = read_rows(folder / ROWS) if (folder / ROWS).exists() else []

@@ -12,7 +12,7 @@ from bench.report.digits import number
 
 Record = Mapping[str, Any]
 
-PART = ("dataset", "size", "recipe", "settings")
+PART = ("dataset", "size", "recipe", "settings", "channels", "impl", "device")
 KINDS = ("scene", "pairwise", "regional")
 MIXED = "_mixed"
 NESTED = ("resolving", "groups", "boundary_f1_at", "class_iou")
@@ -126,7 +126,7 @@ def parts(records: Iterable[Record]) -> list[Part]:
     for record in records:
         found.setdefault(tuple(record[name] for name in PART), []).append(record)
     alike = [key[:3] for key in found]
-    return [_part(key, runs, alike.count(key[:3]) > 1) for key, runs in found.items()]
+    return [_part(key[:4], runs, alike.count(key[:3]) > 1) for key, runs in found.items()]
 
 
 def _part(key: tuple[Any, ...], runs: list[Record], marked: bool) -> Part:

@@ -137,7 +137,8 @@ def notes(part: Part, baseline: str) -> list[str]:
         said.append(f"Nothing is compared with the baseline '{baseline}': no run of it ended well here.")
     machines = {(run["device"], run["threads"], run["env"]) for run in part.runs}
     if len(machines) > 1:
-        said.append("Seconds come from several machines or thread counts and do not compare.")
+        several = "Runs come from several machines, versions or thread counts"
+        said.append(f"{several}: seconds do not compare, and one seed may give other figures on each.")
     if part.repeated:
         runs = "1 run was" if part.repeated == 1 else f"{part.repeated} runs were"
         said.append(f"{runs} left out: the last good run of a block and seed counts.")

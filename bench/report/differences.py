@@ -82,7 +82,7 @@ def difference(block: Block, baseline: Block, figure: str) -> Difference | None:
     test folds (the same for both and for all seeds) and computes every mIoU anew from their pixel counts; then, and for
     the other figures only, it draws seeds. A resample's deviation from the mean of all seeds is widened by
     sqrt(n / (n - 1)) times the quotient of the 97.5 % quantiles of Student's t (n - 1 degrees of freedom) and of the
-    normal distribution, for n seeds. Of normal differences it so covers 94 to 95 % at 2 to 8 seeds, where the plain
+    normal distribution, for n seeds. Of normal differences it so covers 93 to 95 % at 2 to 8 seeds, where the plain
     percentile interval covers 51 % (2 seeds), 75 % (3) and 85 % (5).
     """
     mine, theirs = block.values(figure), baseline.values(figure)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import journal
-from bench.row import ENVIRONMENT
+from bench.row import ENVIRONMENT, ROWS
 from bench.training.record import RUNS, read_records
+from modules.options import SpecError
 
 
 @dataclass
@@ -47,9 +48,10 @@ class Archive:
         Raises:
             SpecError: they cannot be written; they stay as they were.
         """
-        known = [key for key in keys if key in self.records]
-        self.records = {key: self.records[key] for key in dict.fromkeys([*known, *self.records])}
-        failed = [record for record in read_records(self.folder / RUNS) if record["status"] != "ok"]
+        written = read_records(self.folder / RUNS)
+        good = {str(record["key"]): record for record in written if record["status"] == "ok"}
+        self.records = {key: good[key] for key in dict.fromkeys([*keys, *good]) if key in good}
+        failed = [record for record in written if record["status"] != "ok"]
         whole = {**self.records, **{f"failed {place}": record for place, record in enumerate(failed)}}
         try:
             journal.replace(self.folder / RUNS, journal.lines(whole))
@@ -68,9 +70,11 @@ def open_archive(folder: Path, environment: Mapping[str, object]) -> Iterator[Ar
         environment: written to `environment.json`.
 
     Raises:
-        SpecError: the folder cannot be written, or is in use.
+        SpecError: the folder cannot be written, is in use, or holds a sweep.
         RunError: its records cannot be read.
     """
+    if (folder / ROWS).exists():
+        raise SpecError(f"'{folder}' holds the rows of a sweep; choose another --out")
     with journal.claim(folder):
         path = folder / RUNS
         found = read_records(path) if path.exists() else []

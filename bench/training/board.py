@@ -12,6 +12,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from bench.training.crew import News
 
+_SILENCE_SECONDS = 30.0
+
 
 class Board:
     """Shows which runs are in hand, with loss, mIoU so far and time left.
@@ -24,9 +26,12 @@ class Board:
     def __init__(self, console: Console, total: int) -> None:
         self.console, self.total = console, total
         self._done = 0
+        self._shares: dict[int, float] = {}
+        self._told = time.monotonic()
         self._bars: Progress | None = None
         self._tasks: dict[int, TaskID] = {}
         self._seen: dict[int, str] = {}
+        self._mious: dict[int, float] = {}
         self._start = time.monotonic()
 
     @contextmanager
@@ -47,8 +52,16 @@ class Board:
         """Take up what a worker tells."""
         if news.what == "ended":
             self._ended(news)
-        elif self._bars is not None:
+            return
+        self._shares[news.worker] = news.iteration / max(news.iterations, 1)
+        if news.miou is not None:
+            self._mious[news.worker] = news.miou
+        if self._bars is not None:
             self._step(news, self._bars)
+        elif time.monotonic() - self._told >= _SILENCE_SECONDS:
+            self._told = time.monotonic()
+            place = f"iteration {news.iteration} of {news.iterations}"
+            self._print(f"[{self._done}/{self.total}] {news.job.run}: {place}, {self._figures(news)}; {self._left()}")
 
     def _step(self, news: News, bars: Progress) -> None:
         task = self._tasks.get(news.worker)
@@ -57,12 +70,20 @@ class Board:
         if self._seen.get(news.worker) != str(news.job.run):
             self._seen[news.worker] = str(news.job.run)
             bars.reset(task, total=news.iterations)
-        note = f"loss {news.loss:.3f}" + (f", mIoU {news.miou:.1f}" if news.miou is not None else "")
+        note = self._figures(news)
         bars.update(task, description=f"  {news.job.run}", completed=news.iteration, total=news.iterations, note=note)
+        bars.update(self._whole, note=self._left())
+
+    def _figures(self, news: News) -> str:
+        miou = self._mious.get(news.worker)
+        return f"loss {news.loss:.3f}" + (f", mIoU so far {miou:.1f}" if miou is not None else "")
 
     def _ended(self, news: News) -> None:
         assert news.record is not None
         self._done += 1
+        self._shares.pop(news.worker, None)
+        self._mious.pop(news.worker, None)
+        self._told = time.monotonic()
         left = self._left()
         line = f"[{self._done}/{self.total}] {news.job.run}: {outcome(news.record)}"
         if self._bars is not None:
@@ -70,9 +91,11 @@ class Board:
         self._print(line + ("" if self._bars is not None or not left else f"; {left}"))
 
     def _left(self) -> str:
-        spent, rest = time.monotonic() - self._start, self.total - self._done
-        minutes, seconds = divmod(round(spent / self._done * rest), 60)
-        return f"about {minutes} min {seconds} s left" if rest else ""
+        done = self._done + sum(self._shares.values())
+        if not done or self._done == self.total:
+            return ""
+        minutes, seconds = divmod(round((time.monotonic() - self._start) / done * (self.total - done)), 60)
+        return f"about {minutes} min {seconds} s left"
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)

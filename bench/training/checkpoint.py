@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import os
 import pickle
 from collections.abc import Mapping
@@ -46,16 +48,23 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint so that at any moment the file is the old one or the new one, whole.
 
     Raises:
-        OSError: the file cannot be written.
+        SpecError: the file cannot be written, as on a full disk; the old one is kept.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     fields = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
-    with partial.open("wb") as file:
-        torch.save({"schema": SCHEMA, **fields}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    content = io.BytesIO()  # a file that cannot be written makes `torch.save` fail in ways of its own
+    torch.save({"schema": SCHEMA, **fields}, content)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise SpecError(f"cannot write checkpoint '{path}': {error.strerror}; what was there is kept") from None
 
 
 def load_checkpoint(path: Path, run: Mapping[str, object]) -> Checkpoint | None:

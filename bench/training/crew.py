@@ -77,8 +77,10 @@ def train_all(jobs: Sequence[Job], count: int, threads: int, plugins: tuple[str,
         SpecError: a run's data or recipe cannot be.
     """
     waiting = deque(jobs)
-    hands = [_start(threads, plugins, workers) for _ in range(min(count, len(jobs)))]
+    hands: list[_Hand] = []
     try:
+        for _ in range(min(count, len(jobs))):
+            hands.append(_start(threads, plugins, workers))
         for hand in hands:
             _give(hand, waiting)
         while any(hand.job for hand in hands):
@@ -113,7 +115,11 @@ def _start(threads: int, plugins: tuple[str, ...], workers: int) -> _Hand:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, threads, plugins, workers), daemon=workers == 0)
-    process.start()
+    held = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: the driver hears Ctrl-C and ends its workers
+    try:
+        process.start()
+    finally:
+        signal.signal(signal.SIGINT, held)
     theirs.close()
     return _Hand(process, ours)
 
@@ -133,7 +139,6 @@ def _lost(job: Job, process: SpawnProcess) -> dict[str, Any]:
 
 def _work(line: Connection, threads: int, plugins: tuple[str, ...], workers: int) -> None:
     """A worker's whole life: takes jobs until there are no more, or until the driver is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
     load_plugins(plugins)
     with contextlib.suppress(EOFError, OSError):
@@ -154,8 +159,6 @@ def _told(job: Job, line: Connection, workers: int) -> tuple[str, Any]:
         return "ended", perform(job.run, job.repro, job.checkpoint, workers, step)
     except SpecError as error:
         return "refused", str(error)
-    except OSError as error:
-        return "refused", f"cannot write '{job.checkpoint}': {error.strerror or error}; finished runs are kept"
 
 
 def here(jobs: Sequence[Job], workers: int, tell: Callable[[News], None]) -> Iterator[News]:

@@ -98,8 +98,8 @@ def train(
             where the run is taken up when it was over already, too. Called in every process.
 
     Raises:
-        SpecError: the recipe does not fit device, data or network; the checkpoint is of another run.
-        OSError: the checkpoint cannot be written.
+        SpecError: the recipe does not fit device, data or network; the checkpoint is of another run, or cannot be
+            written.
     """
     place = torch.device(device)
     if recipe.amp != "none" and place.type != "cuda":

@@ -108,7 +108,7 @@ def presence_loss(logits: Tensor, target: Tensor) -> Tensor:
 def _sized(logits: Tensor, target: Tensor) -> Tensor:
     sized = logits.float()
     if sized.shape[2:] != target.shape[1:]:
-        sized = functional.interpolate(sized, size=target.shape[1:], mode="bilinear", align_corners=True)
+        sized = functional.interpolate(sized, size=target.shape[1:], mode="bilinear", align_corners=False)
     return sized
 
 

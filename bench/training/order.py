@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from bench.training.distributed import Ranks, share
 from bench.training.examples import Examples
+from modules.options import SpecError
 
 
 def drawn_seed(*parts: object) -> int:
@@ -52,15 +53,36 @@ def _shuffled(count: int, seed: int, epoch: int) -> list[int]:
     return found
 
 
-class _Batches(Dataset[tuple[Tensor, Tensor]]):
+def read(examples: Examples, indices: Sequence[int], seed: int | None) -> tuple[Tensor, Tensor] | SpecError:
+    """A batch, or what is wrong with a file of it: a loader process hands errors on as values, as they lose their
+    type, and gain a traceback, when they are raised there."""
+    try:
+        return examples.batch(indices, seed)
+    except SpecError as error:
+        return error
+
+
+def raised(loaded: Iterable[tuple[Tensor, Tensor] | SpecError]) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of a loader that are none of `read`'s errors.
+
+    Raises:
+        SpecError: one is.
+    """
+    for batch in loaded:
+        if isinstance(batch, SpecError):
+            raise batch
+        yield batch
+
+
+class _Batches(Dataset["tuple[Tensor, Tensor] | SpecError"]):
     """What a loader process reads: this process's share of batch i."""
 
     def __init__(self, examples: Examples, order: Order, ranks: Ranks) -> None:
         self.examples, self.order, self.ranks = examples, order, ranks
 
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor] | SpecError:
         indices = share(self.order.indices(number), self.ranks)
-        return self.examples.batch(indices, self.order.augmentation(number))
+        return read(self.examples, indices, self.order.augmentation(number))
 
 
 def batches(
@@ -78,5 +100,5 @@ def batches(
     """
     source = _Batches(examples, order, ranks)
     if workers == 0:
-        return (source[number] for number in numbers)
-    return iter(DataLoader(source, batch_size=None, sampler=numbers, num_workers=workers, pin_memory=pin))
+        return raised(source[number] for number in numbers)
+    return raised(DataLoader(source, batch_size=None, sampler=numbers, num_workers=workers, pin_memory=pin))

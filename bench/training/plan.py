@@ -87,6 +87,7 @@ def load_training_suite(wanted: str) -> TrainingSuite:
     if not isinstance(settings, dict):
         raise SpecError(f"{place}: [set] must be a table")
     words = {name: _text(content[name]) for name in _TOP[1:-1] if name in content}
+    words["blocks"] = words["blocks"].rstrip(", \n")
     suite = TrainingSuite(
         str(content.get("name", Path(wanted).stem)), **{"description": "", **words}, settings=settings
     )
@@ -143,7 +144,8 @@ def in_order(chains: list[Chain], seeds: list[int]) -> list[tuple[Chain, int]]:
 
 
 def _text(value: object) -> str:
-    return ",".join(str(item) for item in value) if isinstance(value, list) else str(value)
+    """A value as the command line spells it; a list of one seed keeps its comma."""
+    return "".join(f"{item}," for item in value) if isinstance(value, list) else str(value)
 
 
 def _shipped() -> Any:

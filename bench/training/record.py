@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.row import RunError
+from bench.row import RUNS, RunError
+
+__all__ = ["FIELDS", "FOLDS", "PRICED", "RUNS", "SCHEMA", "make_record", "packed", "read_records", "unpacked"]
 
 SCHEMA = 1
-RUNS = "runs.jsonl"
 FOLDS = 20
 PRICED = "trained"
 """Entry by which a sweep measures a block as it was trained."""
@@ -30,6 +31,8 @@ FIELDS: Mapping[str, object] = {
     "options": None,
     "seed": None,
     "dataset": None,
+    "channels": None,  # C of the block's map, or of a whole network
+    "impl": None,  # implementation of the blocks
     "size": None,  # image side, pixels; null where images differ
     "recipe": None,
     "settings": None,  # hash of the recipe's settings

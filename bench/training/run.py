@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
 import json
 import shlex
 import time
@@ -24,9 +25,10 @@ from bench.training.evaluate import evaluate, make_inference
 from bench.training.loop import train
 from bench.training.material import SCENES, Material, open_material
 from bench.training.metrics import Score
-from bench.training.network import CHANNELS, STRIDE, build_block, build_network
+from bench.training.network import CHANNELS, NETWORK_CHANNELS, STRIDE, build_block, build_network
 from bench.training.recipe import Recipe
 from bench.training.record import make_record
+from bench.training.setting import spelled
 from modules import registry
 from modules.options import SpecError
 
@@ -62,10 +64,17 @@ class Run:
     suite: str | None = None
 
     @property
+    def width(self) -> int:
+        """C of the block's map, or of the whole network."""
+        return self.channels or (NETWORK_CHANNELS if self.chain.family == "network" else CHANNELS)
+
+    @property
     def key(self) -> str:
-        """Content hash of all that decides the result: blocks with all options, seed, data, recipe, device."""
+        """Content hash of all that decides the result: blocks with all options, and the source of those that are a
+        user's own; seed, data, recipe, channels, implementation, device."""
         parts = [[part.entry, dict(sorted(part.values.items()))] for part in self.chain.parts]
-        facts = [parts, self.seed, self.recipe.settings_hash, self.dataset, self.channels, self.impl, self.device]
+        facts = [parts, self.seed, self.recipe.settings_hash, self.dataset, self.width, self.impl, self.device]
+        facts += sources(self.chain)
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
@@ -81,6 +90,7 @@ class Run:
             **{"entry": self.chain.entry, "label": self.chain.label, "seed": self.seed, "dataset": self.dataset},
             "options": {name: list(v) if isinstance(v, tuple) else v for name, v in options.items()},
             **{"recipe": self.recipe.name, "settings": self.recipe.settings_hash, "device": self.device},
+            **{"channels": self.width, "impl": self.impl},
             "size": self.recipe.size if self.dataset == SCENES else None,
         }
 
@@ -101,13 +111,12 @@ def perform(
     Args:
         run: what.
         repro: command that repeats it.
-        checkpoint: from which an interrupted run goes on; removed once the run has ended.
+        checkpoint: from which an interrupted run goes on; to be removed once the record is written.
         workers: processes that read the data.
         on_step: told (iteration, iterations in all, loss, mIoU or null).
 
     Raises:
-        SpecError: data, recipe and network do not fit each other.
-        OSError: the checkpoint cannot be written.
+        SpecError: data, recipe and network do not fit each other, or the checkpoint cannot be written.
     """
     environment = describe_environment(run.device)
     begun = {
@@ -119,16 +128,13 @@ def perform(
     material = open_material(run.dataset, run.root, run.recipe)
     try:
         measured = _measured(run, material, checkpoint, workers, on_step)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        measured = {"status": "oom", "reason": _line(error)}
-    except (SpecError, OSError):
+    except SpecError:
         raise
     except Exception as error:  # whatever a block raises is its result
         if current_ranks().world > 1:
             raise  # the other processes wait for this one, so it must end and be seen to
-        measured = {"status": "crashed", "reason": _line(error)}
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
+        memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+        measured = {"status": "oom" if memory else "crashed", "reason": _line(error)}
     return make_record(begun, measured)
 
 
@@ -146,14 +152,14 @@ def _measured(
     place = torch.device(run.device)
     at_once = _EVALUATION_BATCH if material.side is not None else 1
 
-    def judged(trained: nn.Module) -> dict[str, Any]:
-        score = Score(labels, material.widths, total=len(material.test), absent=material.absent, device=place)
-        scores = evaluate(trained, material.test, score, inference, at_once, place, workers=workers, shared=True)
-        return scores.fields()
+    fields = costs(run, network, material)
+    judged: dict[str, Any] = {}
 
     def look(trained: nn.Module) -> float | None:
-        found: float | None = judged(trained)["miou"]
-        return found
+        score = Score(labels, material.widths, total=len(material.test), absent=material.absent, device=place)
+        scores = evaluate(trained, material.test, score, inference, at_once, place, workers=workers, shared=True)
+        judged.update(scores.fields())
+        return scores.miou
 
     def step(iteration: int, loss: float, miou: float | None) -> None:
         if on_step is not None:
@@ -164,13 +170,23 @@ def _measured(
         checkpoint=checkpoint,
         workers=workers,
         on_step=step,
-        evaluate=look if recipe.eval_every else None,
+        evaluate=look,
     )
-    fields = {**costs(run, network, material), "status": trained.status, "reason": trained.reason}
+    fields |= {"status": trained.status, "reason": trained.reason}
     fields |= {"iterations": trained.iterations, "seconds": round(trained.seconds, 3)}
     if trained.status == "ok":
-        fields |= judged(network)
+        fields |= judged
     return fields | {"curve": [list(point) for point in trained.curve]}
+
+
+def sources(chain: Chain) -> list[str]:
+    """Hashes of the files of those blocks of a chain that do not come along with this package, also inside options."""
+    named = {part.entry for part in chain.parts}
+    named |= {str(value).partition("/")[0] for part in chain.parts for value in part.values.values()}
+    files = {inspect.getsourcefile(registry.describe(name).build) for name in named & set(registry.names())}
+    own = Path(registry.__file__).parent
+    strange = sorted(path for path in files if path is not None and own not in Path(path).resolve().parents)
+    return [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in strange]
 
 
 def costs(run: Run, network: nn.Module, material: Material) -> dict[str, Any]:
@@ -182,11 +198,10 @@ def costs(run: Run, network: nn.Module, material: Material) -> dict[str, Any]:
     found: dict[str, Any] = {"params": parameters(network), "macs": macs(network, (1, 3, side, side))}
     if run.chain.family == "network":
         return found
-    width = run.channels or CHANNELS
-    block = build_block(run.chain, width, run.seed, run.impl)
+    block = build_block(run.chain, run.width, run.seed, run.impl)
     height = -(-side // STRIDE)
-    found |= {"block_params": parameters(block), "block_macs": macs(block, (1, width, height, height))}
-    return found | {"map_height": height, "map_width": height, "map_channels": width}
+    found |= {"block_params": parameters(block), "block_macs": macs(block, (1, run.width, height, height))}
+    return found | {"map_height": height, "map_width": height, "map_channels": run.width}
 
 
 def parameters(module: nn.Module) -> int:
@@ -194,17 +209,21 @@ def parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
-def macs(module: nn.Module, shape: tuple[int, ...]) -> int:
-    """Multiply-adds of one forward pass in evaluation mode, counted on meta; see `bench.static.flops`."""
+def macs(module: nn.Module, shape: tuple[int, ...]) -> int | None:
+    """Multiply-adds of one forward pass in evaluation mode, counted on meta, see `bench.static.flops`; null for a
+    module that cannot run there, such as one that looks at its values."""
     twin = copy.deepcopy(module).to("meta").eval()
     count = DispatchCount()
     image: Tensor = torch.empty(shape, device="meta")
-    with torch.no_grad(), Trace(count):
-        twin(image)
+    try:
+        with torch.no_grad(), Trace(count):
+            twin(image)
+    except Exception:  # a user's block may do anything; without a count it trains all the same
+        return None
     return count.macs
 
 
-def repro_command(run: Run, recipe: str, settings: Mapping[str, object], plugins: tuple[str, ...]) -> str:
+def repro_command(run: Run, recipe: str, settings: Mapping[str, object], plugins: tuple[str, ...], jobs: int) -> str:
     """The command that repeats a run alone.
 
     Args:
@@ -212,10 +231,12 @@ def repro_command(run: Run, recipe: str, settings: Mapping[str, object], plugins
         recipe: as it was asked for, a name or a path.
         settings: of the recipe that differ.
         plugins: files that it needs.
+        jobs: runs at a time, which decides the number of threads of each.
     """
     words = ["--recipe", recipe, *(word for path in plugins for word in ("--plugin", path))]
-    words += [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
-    return f"python run_bench.py train {shlex.join([*run.arguments(), *words])} --out results/repro-{run.key}"
+    words += [word for name, value in settings.items() for word in ("--set", f"{name}={spelled(name, value)}")]
+    words += ["--jobs", str(jobs), "--out", f"results/repro-{run.key}"]
+    return f"python run_bench.py train {shlex.join([*run.arguments(), *words])}"
 
 
 def _line(error: BaseException) -> str:

@@ -26,13 +26,15 @@ from bench.training.chain import read_chain
 from bench.training.crew import Job, News, here, train_all
 from bench.training.distributed import from_first, joined, started_ranks
 from bench.training.material import SCENES, check_material, labels_of
-from bench.training.network import CHANNELS, STRIDE, build_network
+from bench.training.network import STRIDE, build_network
 from bench.training.plan import TrainingSuite, in_order, load_training_suite, parse_seeds
 from bench.training.recipe import Recipe, load_recipe
-from bench.training.record import PRICED, packed
+from bench.training.record import PRICED, RUNS, packed, read_records
 from bench.training.run import Run, repro_command
 from modules.options import SpecError, nearest
 
+BASELINE = "identity"
+"""What reports compare with where nothing else was asked for, or trained."""
 _PRICED = Path(__file__).with_name("priced.py")
 
 
@@ -93,13 +95,10 @@ class TrainRequest:
         """
         classes = labels_of(self.dataset).count
         chains = suite.chains()
-        labels = [chain.label for chain in chains]
-        if self.baseline is not None and suite.baseline not in labels:
-            raise SpecError(f"baseline '{suite.baseline}' is not among the blocks{nearest(suite.baseline, labels)}")
         for chain in chains:
             build_network(chain, None, classes, 0, self.channels, self.impl)
         pairs = in_order(chains, parse_seeds(suite.seeds))
-        place = (self.dataset, self.root, self.channels, self.impl, device, suite.name)
+        place = (self.dataset, self.root, self.channels, self.impl, device, None if self.blocks else suite.name)
         return [Run(chain, seed, recipe, *place) for chain, seed in pairs]
 
     def folder(self, suite: TrainingSuite, recipe: Recipe, device: str) -> Path:
@@ -146,13 +145,14 @@ def run_training(request: TrainRequest, console: Console) -> TrainOutcome:
     runs = request.runs(suite, recipe, device)
     check_material(request.dataset, request.root, recipe)
     folder = request.folder(suite, recipe, device)
+    check_baseline(request, suite, runs, folder)
     if started_ranks().world > 1:
         return _together(request, runs, folder, suite, device, console)
     start = time.perf_counter()
     with open_archive(folder, describe_environment(device)) as archive:
-        jobs = _jobs(request, suite, runs, archive)
         count = request.jobs or _bearable(device, recipe)
-        threads = max(1, (os.cpu_count() or 1) // count)
+        jobs = _jobs(request, suite, runs, archive, count)
+        threads = max(1, _processors() // count)
         told = train_all(jobs, count, threads, request.plugins, request.loaders)
         statuses, interrupted = _listen(told, archive, Board(console, len(jobs)))
         archive.arrange([run.key for run in runs])
@@ -170,7 +170,7 @@ def _together(
         facts = {**describe_environment(device), "processes": ranks.world}
         with open_archive(folder, facts) if ranks.writes else contextlib.nullcontext(Archive(folder)) as archive:
             done = from_first(list(archive.records))
-            jobs = _jobs(request, suite, [run for run in runs if run.key not in done], archive)
+            jobs = _jobs(request, suite, [run for run in runs if run.key not in done], archive, 1)
             if not ranks.writes:
                 for _ in here(jobs, request.loaders, lambda news: None):
                     pass
@@ -181,9 +181,22 @@ def _together(
     return _outcome(runs, archive, statuses, interrupted, suite.baseline, time.perf_counter() - start)
 
 
-def _jobs(request: TrainRequest, suite: TrainingSuite, runs: list[Run], archive: Archive) -> list[Job]:
+def check_baseline(request: TrainRequest, suite: TrainingSuite, runs: list[Run], folder: Path) -> None:
+    """Refuse a baseline that was asked for and that the folder will not hold.
+
+    Raises:
+        SpecError: it is such a one.
+    """
+    held = read_records(folder / RUNS) if (folder / RUNS).exists() else []
+    labels = dict.fromkeys([*(run.chain.label for run in runs), *(str(record["label"]) for record in held)])
+    if request.baseline is not None and suite.baseline not in labels:
+        raise SpecError(f"baseline '{suite.baseline}' is not among the blocks{nearest(suite.baseline, labels)}")
+
+
+def _jobs(request: TrainRequest, suite: TrainingSuite, runs: list[Run], archive: Archive, count: int) -> list[Job]:
+    words = (suite.recipe, suite.settings, request.plugins, count)
     return [
-        Job(run, repro_command(run, suite.recipe, suite.settings, request.plugins), archive.checkpoint(run.key))
+        Job(run, repro_command(run, *words), archive.checkpoint(run.key))
         for run in runs
         if run.key not in archive.records
     ]
@@ -196,6 +209,8 @@ def _listen(told: Iterator[News], archive: Archive, board: Board) -> tuple[Count
             for news in told:
                 if news.record is not None:
                     archive.append(news.record)
+                    if news.record["status"] in ("ok", "diverged"):
+                        news.job.checkpoint.unlink(missing_ok=True)
                     statuses[news.record["status"]] += 1
                 board.hear(news)
         except KeyboardInterrupt:
@@ -205,7 +220,12 @@ def _listen(told: Iterator[News], archive: Archive, board: Board) -> tuple[Count
 
 def _bearable(device: str, recipe: Recipe) -> int:
     """Runs at a time: one on a card; on a CPU one for each processor, as these networks are too small for more."""
-    return 1 if device == "cuda" or recipe.crop is not None else os.cpu_count() or 1
+    return 1 if device == "cuda" or recipe.crop is not None else _processors()
+
+
+def _processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _measure_costs(request: TrainRequest, runs: list[Run], folder: Path, device: str, console: Console) -> bool:
@@ -228,7 +248,7 @@ def _measure_costs(request: TrainRequest, runs: list[Run], folder: Path, device:
 def _map(run: Run) -> tuple[int | None, int]:
     if run.dataset != SCENES or run.chain.family == "network":
         return None, 0
-    return run.recipe.size // STRIDE, run.channels or CHANNELS
+    return run.recipe.size // STRIDE, run.width
 
 
 def _outcome(
@@ -239,8 +259,11 @@ def _outcome(
     told = ", ".join([*trained, *([f"{missing} missing"] if missing else [])]) or "nothing missing"
     folder = archive.folder
     lines = [f"{told}; {len(archive.records)} runs in all; {seconds:.0f} s", f"runs    {folder}/runs.jsonl"]
-    lines += [f"{name:7} {folder}/{place}" for name, place in (("report", "accuracy.md"), ("plots", "plots/"))]
+    if archive.records:
+        lines += [f"{name:7} {folder}/{place}" for name, place in (("report", "accuracy.md"), ("plots", "plots/"))]
     if interrupted:
         lines.append(f"interrupted; to go on: {shlex.join(['python', 'run_bench.py', *sys.argv[1:]])}")
     failed = any(status != "ok" for status in statuses)
-    return TrainOutcome(folder, baseline, "\n".join(lines), len(archive.records), failed, interrupted)
+    known = {str(record["label"]) for record in archive.records.values()}
+    compared = baseline if baseline in known else BASELINE
+    return TrainOutcome(folder, compared, "\n".join(lines), len(archive.records), failed, interrupted)

@@ -112,6 +112,15 @@ def read_setting(name: str, value: object, place: str) -> object:
         raise SpecError(f"{place}: '{name}' cannot be {shown}{hint}") from None
 
 
+def spelled(name: str, value: object) -> str:
+    """A value as the command line spells it: `512x1024`, `0.5+1.0`, `true`."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return ("x" if RULES[name].kind == "pair" else "+").join(str(item) for item in value)
+    return "none" if value is None else str(value)
+
+
 def _text(rule: Rule, value: object) -> str:
     if not isinstance(value, str) or (rule.words and value not in rule.words):
         raise ValueError(value)

@@ -119,7 +119,7 @@ def test_costs_are_measured_at_the_size_of_the_map_and_joined(command: Command, 
     out = tmp_path / "run"
     words = (
         "--blocks",
-        "identity,gc:ratio=4,pooling=avg,nl+ldv1,mlp",
+        "identity,gc:ratio=8,pooling=avg,nl+ldv1,mlp",
         "--seeds",
         "1",
         *TINY,
@@ -130,7 +130,7 @@ def test_costs_are_measured_at_the_size_of_the_map_and_joined(command: Command, 
     )
     assert command("train", *words)[0] == 0
     rows = [json.loads(line) for line in (out / "cost" / "rows.jsonl").read_text().splitlines()]
-    labels = ("identity", "gc@ratio=4;pooling=avg", "nl+ldv1", "mlp")
+    labels = ("identity", "gc@ratio=8;pooling=avg", "nl+ldv1", "mlp")
     assert {(row["options"].get("chain", "identity"), row["height"], row["channels"], row["mode"]) for row in rows} == {
         (label, 16, 48, mode) for label in labels for mode in ("forward", "train")
     }
@@ -142,6 +142,27 @@ def test_costs_are_measured_at_the_size_of_the_map_and_joined(command: Command, 
     code, shown, _ = command("report", out, "--baseline", "mlp", "--format", "json")
     assert code == 0
     assert {row["block"] for row in json.loads(shown)} == set(trained)
+
+
+def test_a_suite_s_own_baseline_that_was_not_trained_is_said_and_the_report_stands(
+    command: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    words = ("--suite", "ldv2", "--blocks", "gc", "--seeds", "1", "--out", out)
+    code, shown, _ = command("train", *words, *TINY, "--no-costs", "--device", "cpu")
+    assert code == 0
+    assert "Nothing is compared with the baseline" in " ".join(shown.split())
+    assert (out / "accuracy.md").exists()
+
+
+def test_runs_with_other_channels_are_another_table(command: Command, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    for channels in (48, 64):
+        words = ("--blocks", "gc", "--seeds", "1", "--channels", channels, "--out", out)
+        code, shown, _ = command("train", *words, *TINY, "--no-costs", "--device", "cpu")
+        assert code == 0
+    assert len(read_records(out / "runs.jsonl")) == 2
+    assert shown.count("scenes at 64 px") >= 2
 
 
 BAD = [
@@ -159,7 +180,7 @@ BAD = [
     (["--device", "tpu"], "unknown device 'tpu'; allowed: auto, cpu, cuda"),
     (["--preview", "x.jpg"], "--preview 'x.jpg' is no .png file"),
     (["--preview", "x.png", "--dataset", "camvid"], "'camvid' lies in a folder"),
-    (["--channels", "50", "--blocks", "gc"], "cannot build 'gc': channels 50 are not divisible"),
+    (["--channels", "50", "--blocks", "gc"], "cannot build 'gc:ratio=4': channels 50 are not divisible"),
 ]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.row import RunError
+from bench.store import open_store
 from bench.training.archive import open_archive
 from bench.training.record import FIELDS, make_record, read_records
 from modules.options import SpecError
@@ -69,3 +70,15 @@ def test_records_hold_the_schema_and_nothing_else() -> None:
     assert list(make_record({"label": "gc"})) == list(FIELDS)
     with pytest.raises(KeyError, match="colour"):
         make_record({"colour": "red"})
+
+
+def test_a_folder_holds_a_sweep_or_training_runs_but_not_both(tmp_path: Path) -> None:
+    for name in ("sweep", "training"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "sweep" / "rows.jsonl").write_text("")
+    (tmp_path / "training" / "runs.jsonl").write_text("")
+    with pytest.raises(SpecError, match="holds the rows of a sweep"), open_archive(tmp_path / "sweep", {}):
+        pass
+    with pytest.raises(SpecError, match="holds training runs"):
+        open_store(tmp_path / "training", "", {}, {"env": "e", "method": "m"})
+    assert not (tmp_path / "sweep" / "environment.json").exists()

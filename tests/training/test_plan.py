@@ -85,3 +85,11 @@ def test_lists_and_settings_of_a_file(tmp_path: Path) -> None:
     assert (suite.name, [chain.label for chain in suite.chains()]) == ("mine", ["gc", "nl"])
     assert parse_seeds(suite.seeds) == [0, 2]
     assert load_recipe(suite.recipe, suite.settings).lr == 0.004
+
+
+def test_a_list_of_one_seed_is_that_seed(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('blocks = ["gc"]\nseeds = [1]\n')
+    suite = load_training_suite(str(path))
+    assert parse_seeds(suite.seeds) == [1]
+    assert [chain.label for chain in suite.chains()] == ["gc"]
