@@ -26,7 +26,8 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-readme: setup  ## rebuild the tables in README.md from results/reference
+readme: setup  ## rebuild reports and the tables in README.md from results/reference
+	$(BIN)/python run_bench.py report results/reference/train-cpu
 	$(BIN)/python run_bench.py report results/reference/cpu --readme README.md
 
 papers: setup  ## rebuild docs/papers.md from the published figures and the reference runs

@@ -190,15 +190,21 @@ def papers(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="Run folder: results/<run>")],
+    run: Annotated[Path, typer.Argument(help="Folder of a sweep or of training runs: results/<run>")],
+    cost: Annotated[Path | None, typer.Option(help="Sweep that prices training runs, for one's own cost/")] = None,
+    baseline: Annotated[str, typer.Option(help="Block that training runs are compared with")] = "identity",
     readme: Annotated[Path | None, typer.Option(help="Rebuild the marked tables of this file as well")] = None,
     format: Print = Format.table,
 ) -> int:
     """Rebuild tables, plots and report.md of a run from its rows."""
-    from bench.report import rebuild, show_run, write
+    from bench.report import is_training, rebuild, show_accuracy, show_run, write, write_accuracy
 
-    paths = write(run)
-    print(show_run(run, format.value))
+    if is_training(run):
+        paths = write_accuracy(run, cost, baseline)
+        print(show_accuracy(run, format.value, baseline))
+    else:
+        paths = write(run)
+        print(show_run(run, format.value))
     if readme is not None and rebuild(readme):
         paths.append(readme)
     print("\n".join(f"wrote {path}" for path in paths), file=sys.stderr)
@@ -241,6 +247,56 @@ def compare(
         found = compare_with_base(request, base, thresholds, Console(stderr=True))
     print(show_comparison(found.rows(), found.summary, found.notes, format.value))
     return found.exit_code
+
+
+@app.command()
+def train(
+    blocks: Annotated[str | None, typer.Option(help="Blocks, compositions, networks: nl,gc+ldv1,mlp")] = None,
+    seeds: Annotated[str | None, typer.Option(help="How many (5 is seeds 0 to 4), or a list: 0,3 or 3,")] = None,
+    recipe: Annotated[str | None, typer.Option(help="probe, default, a paper's such as ann-cityscapes, a file")] = None,
+    set: Annotated[list[str] | None, typer.Option("--set", help="Recipe setting, such as iterations=600")] = None,
+    dataset: Annotated[
+        str, typer.Option(help="scenes, cityscapes, ade20k, pascal-context, coco-stuff, camvid")
+    ] = "scenes",
+    data_root: Annotated[Path | None, typer.Option(help="Folder of a data set other than scenes")] = None,
+    channels: Annotated[int | None, typer.Option(min=1, help="Channels of the map; 48, or 2048 for networks")] = None,
+    impl: Annotated[str, typer.Option(help="Implementation: reference,...")] = "reference",
+    suite: Annotated[str, typer.Option(help="Suite of runs: default, ann-6-7, gald-1, ... or a file")] = "default",
+    baseline: Annotated[str | None, typer.Option(help="Block that the others are compared with")] = None,
+    device: Device = "auto",
+    out: Out = None,
+    jobs: Annotated[int, typer.Option(min=0, help="Runs at a time; 0: one a processor, one on a card")] = 0,
+    loaders: Annotated[int, typer.Option(min=0, help="Processes that read data, for each run")] = 0,
+    plugin: Plugin = None,
+    costs: Annotated[bool, typer.Option(help="Measure what the blocks cost at the size they were trained at")] = True,
+    preview: Annotated[Path | None, typer.Option(help="Write a picture of the scenes to this .png, and end")] = None,
+    format: Print = Format.table,
+) -> int:
+    """Train blocks from several seeds and say which kinds of context they carry. The same --out goes on."""
+    from rich.console import Console
+
+    from bench.report import show_accuracy, write_accuracy
+    from bench.training.plan import parse_settings
+    from bench.training.preview import draw
+    from bench.training.session import TrainRequest, run_training
+
+    settings = parse_settings(set or [])
+    if preview is not None:
+        print(f"wrote {draw(preview, dataset, recipe, settings)}")
+        return DONE
+    place = (dataset, data_root, channels, impl, device, out, jobs, loaders, tuple(plugin or ()), costs)
+    request = TrainRequest(suite, blocks, seeds, recipe, baseline, settings, *place)
+    console = Console(stderr=format is not Format.table)
+    outcome = run_training(request, console)
+    if not outcome.writes:
+        return DONE
+    if outcome.trained:
+        write_accuracy(outcome.folder, None, outcome.baseline)
+        print(show_accuracy(outcome.folder, format.value, outcome.baseline))
+    console.print(outcome.text, markup=False, highlight=False, soft_wrap=True)
+    if outcome.interrupted:
+        return INTERRUPTED
+    return HARNESS_FAILED if outcome.failed else DONE
 
 
 @app.command("list")

@@ -12,10 +12,11 @@ from modules import registry
 from modules.options import SpecError
 
 ENTRY_POINTS = "contextbench.blocks"
+_loaded: dict[Path, tuple[str, ...]] = {}
 
 
 def load_plugins(paths: Iterable[str]) -> list[str]:
-    """Run plugin files and installed entry points; what they register joins every command.
+    """Run plugin files and installed entry points, each once; what they register joins every command.
 
     Returns:
         The names that were registered.
@@ -37,18 +38,23 @@ def load_plugins(paths: Iterable[str]) -> list[str]:
 def _load_file(path: Path) -> None:
     if not path.is_file():
         raise SpecError(f"cannot load plugin '{path}': there is no such file")
+    known = _loaded.get(path.resolve())
+    if known and set(known) <= set(registry.names()):
+        return
     name = f"contextbench_plugin_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise SpecError(f"cannot load plugin '{path}': it is not a .py file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    before = len(registry.names())
+    before = set(registry.names())
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # whatever a user's file raises is bad input to this program
         raise SpecError(f"cannot load plugin '{path}': {_line(error)}") from error
-    if len(registry.names()) == before:
+    added = tuple(name for name in registry.names() if name not in before)
+    _loaded[path.resolve()] = added
+    if not added:
         raise SpecError(f"plugin '{path}' registers no block; decorate a class with @register(\"name\", family=...)")
 
 

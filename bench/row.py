@@ -13,6 +13,8 @@ STATUSES = ("ok", "oom", "skipped", "unsupported", "timeout", "crashed", "invali
 RESULTS = ("ok", "oom", "skipped", "unsupported")
 
 ROWS, SUITE, ENVIRONMENT = "rows.jsonl", "suite.toml", "environment.json"
+RUNS = "runs.jsonl"
+"""Training runs stand in a file of their own, see `bench.training.record`; a folder holds the one or the other."""
 FIELDS = (
     *("schema", "key", "run", "suite", "git", "method", "env", "started_at", "repro"),
     *("entry", "family", "options", "impl", "height", "width", "channels", "batch"),

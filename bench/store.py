@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from bench.row import ENVIRONMENT, RESULTS, ROWS, SUITE, read_rows
+from bench import journal
+from bench.row import ENVIRONMENT, RESULTS, ROWS, RUNS, SUITE, read_rows
 from modules.options import SpecError
 
 
@@ -53,25 +51,14 @@ class Store:
         key = str(row["key"])
         if key in self.rows:
             raise ValueError(f"{self.folder / ROWS} has a row of case {key} already")
-        path = self.folder / ROWS
-        size = path.stat().st_size if path.exists() else 0
-        try:
-            with open(path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.truncate(path, size)
-            kept = f"its {len(self.rows)} rows are kept, the same command goes on from there"
-            raise SpecError(f"cannot write to '{path}': {error.strerror}; {kept}") from None
+        journal.append(self.folder / ROWS, row, f"its {len(self.rows)} rows")
         self.rows[key] = dict(row)
 
     def forget(self, keys: Collection[str]) -> None:
         """Drop rows that no longer hold, so that their cases can be written anew."""
         if keys:
             self.rows = {key: row for key, row in self.rows.items() if key not in keys}
-            _replace(self.folder / ROWS, _lines(self.rows))
+            journal.replace(self.folder / ROWS, journal.lines(self.rows))
 
 
 def open_store(folder: Path, suite: str, environment: Mapping[str, object], stamp: Mapping[str, str]) -> Store:
@@ -91,23 +78,21 @@ def open_store(folder: Path, suite: str, environment: Mapping[str, object], stam
             environment or by another method.
         RunError: its rows cannot be read.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = _lock(folder)
-    except OSError as error:
-        raise _unwritable(folder, error) from None
+    if (folder / RUNS).exists():
+        raise SpecError(f"'{folder}' holds training runs; choose another --out")
+    lock = journal.claim(folder)
     try:
         rows = read_rows(folder / ROWS) if (folder / ROWS).exists() else []
         for row in rows:
             _refuse_strangers(folder, row, stamp)
         kept = {str(row["key"]): row for row in rows if row["status"] in RESULTS}
-        _replace(folder / ROWS, _lines(kept))
-        _replace(folder / SUITE, suite)
-        _replace(folder / ENVIRONMENT, json.dumps({**environment, **stamp}, indent=2) + "\n")
+        journal.replace(folder / ROWS, journal.lines(kept))
+        journal.replace(folder / SUITE, suite)
+        journal.replace(folder / ENVIRONMENT, json.dumps({**environment, **stamp}, indent=2) + "\n")
     except (OSError, ValueError) as error:
         lock.close()
         if isinstance(error, OSError):
-            raise _unwritable(folder, error) from None
+            raise journal.unwritable(folder, error) from None
         raise
     return Store(folder, kept, lock)
 
@@ -121,29 +106,6 @@ def known_rates(folder: Path) -> dict[str, float]:
     return rates if isinstance(rates, dict) else {}
 
 
-def _unwritable(folder: Path, error: OSError) -> SpecError:
-    return SpecError(f"cannot write results to '{folder}': {error.strerror}; choose another --out")
-
-
-def _lines(rows: Mapping[str, Mapping[str, object]]) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows.values())
-
-
-def _lock(folder: Path) -> TextIO:
-    """Keep other runs out of the folder until the file is closed.
-
-    Raises:
-        SpecError: another run is in it.
-    """
-    file = open(folder / ".lock", "w", encoding="utf-8")  # noqa: SIM115  closed with the store
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise SpecError(f"another run is writing to '{folder}'; wait for it, or choose another --out") from None
-    return file
-
-
 def _refuse_strangers(folder: Path, row: Mapping[str, object], stamp: Mapping[str, str]) -> None:
     for name, what in (
         ("env", "on another machine, with other versions or other weights"),
@@ -154,13 +116,3 @@ def _refuse_strangers(folder: Path, row: Mapping[str, object], stamp: Mapping[st
                 f"'{folder}' holds rows measured {what} ({name} {row.get(name)}, now {stamp[name]}); "
                 "choose another --out"
             )
-
-
-def _replace(path: Path, text: str) -> None:
-    """Put `text` in the file's place in one step, synced."""
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)

@@ -19,6 +19,7 @@ LINE = (
     ("bench.measure",),
     ("bench.skip", "bench.suite"),
     ("bench.environment",),
+    ("bench.journal",),
     ("bench.store",),
     ("bench.plan",),
     ("bench.trial",),
@@ -32,8 +33,10 @@ LINE = (
     ("bench.duel",),
     ("bench.regression",),
     ("bench.selftest",),
+    ("bench.training",),
 )
 REPORT = "bench.report"
+SCHEMAS = ("bench.row", "bench.training.record")
 
 
 def name_of(path: Path) -> str:
@@ -73,7 +76,7 @@ def test_every_file_has_a_place_in_the_house(name: str) -> None:
 def test_a_room_imports_only_what_stands_before_it(name: str) -> None:
     for other in imported(SOURCES[name]) & set(SOURCES) - {"bench"}:
         if name.startswith(REPORT):
-            assert other.startswith((REPORT, "bench.row")), other
+            assert other.startswith((REPORT, *SCHEMAS)), other
         else:
             assert place(other) is not None, other
             assert place(other) <= place(name), other
@@ -85,7 +88,7 @@ def test_bench_reaches_blocks_through_the_registry_and_their_checkpoints_alone(n
     assert all(other.startswith(("modules.registry", "modules.options", "modules.checkpoints")) for other in blocks)
 
 
-@pytest.mark.parametrize("name", sorted(name for name in SOURCES if name.startswith((REPORT, "bench.row"))))
+@pytest.mark.parametrize("name", sorted(name for name in SOURCES if name.startswith((REPORT, *SCHEMAS))))
 def test_reports_never_import_torch(name: str) -> None:
     assert not any(other.partition(".")[0] in ("torch", "fvcore", "modules") for other in imported(SOURCES[name]))
 

@@ -15,6 +15,7 @@ from bench.axes import parse_blocks
 from bench.papers.published import choose
 from bench.report import stale
 from bench.suite import suite_names
+from bench.training.chain import parse_chains
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -34,14 +35,14 @@ def test_what_it_links_to_is_there(target: str) -> None:
 def test_its_commands_name_what_exists(command: str) -> None:
     words = shlex.split(command, comments=True)
     given = dict(itertools.pairwise(words))
-    assert words[2] in ("sweep", "estimate", "papers", "report", "list", "selftest", "compare")
+    assert words[2] in ("sweep", "estimate", "papers", "report", "list", "selftest", "compare", "train")
     if words[2] == "papers":
         assert choose(next((word for word in words[3:4] if not word.startswith("-")), None), given.get("--table"))
     assert given.get("--suite", "quick") in suite_names()
     if "--plugin" in given:
         assert (ROOT / given["--plugin"]).exists()
     elif "--blocks" in given:
-        assert parse_blocks(given["--blocks"])
+        assert (parse_chains if words[2] == "train" else parse_blocks)(given["--blocks"])
 
 
 @pytest.mark.parametrize("name", ["noise-cpu.jsonl", "noise-cpu-neighbour.jsonl"])

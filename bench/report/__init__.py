@@ -1,5 +1,6 @@
 """Rows to frames to tables, plots and reports. Needs no torch."""
 
+from bench.report.accuracy import is_training, show_accuracy, write_accuracy
 from bench.report.claims import Section, show_claims, write_claims
 from bench.report.comparison import show_comparison
 from bench.report.formats import FORMATS, render
@@ -13,9 +14,11 @@ __all__ = [
     "FORMATS",
     "Section",
     "build",
+    "is_training",
     "load",
     "rebuild",
     "render",
+    "show_accuracy",
     "show_claims",
     "show_comparison",
     "show_estimate",
@@ -24,5 +27,6 @@ __all__ = [
     "show_selftest",
     "stale",
     "write",
+    "write_accuracy",
     "write_claims",
 ]

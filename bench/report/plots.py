@@ -13,10 +13,10 @@ import pandas as pd
 
 from bench.report import roofline, versus
 from bench.report.groups import Group, Setting, groups, parts, settings
-from bench.report.labels import Box, scatter
+from bench.report.pointers import name_points
 from bench.report.series import Curve, Panel, by_channels, missing_words, panels
 from bench.report.sheet import decimal_ticks, dress, key, key_width, line, panel_height, sheet, size_ticks
-from bench.report.style import FAINT, TEXT_PT, Style, assign, save
+from bench.report.style import FAINT, Style, assign, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -197,31 +197,8 @@ def _tradeoff(chosen: Sequence[Group], styles: Mapping[str, Style], title: str, 
             place.errorbar(
                 *((x,), (y,)), yerr=arms, color=style.colour, marker=style.marker, markersize=4.5, elinewidth=0.6
             )
-        _name(place, list(rows["label"]), styles, xs, ys)
+        name_points(place, list(rows["label"]), styles, xs, ys)
     return figure
-
-
-def _name(
-    place: Axes, labels: Sequence[str], styles: Mapping[str, Style], xs: Sequence[float], ys: Sequence[float]
-) -> None:
-    """Write each label beside its point in its colour, led by a thin line where it had to move away."""
-    from matplotlib.textpath import TextPath
-
-    points = [(float(x), float(y)) for x, y in place.transData.transform(list(zip(xs, ys, strict=True)))]
-    sizes = [
-        (float(TextPath((0, 0), label, size=TEXT_PT).get_extents().width) * 1.08 + 3, TEXT_PT + 1.5) for label in labels
-    ]
-    window = place.get_window_extent()
-    frame = Box(float(window.x0), float(window.y0), float(window.x1), float(window.y1))
-    back = place.transData.inverted()
-    for label, point, box in zip(labels, points, scatter(points, sizes, frame, 3.5), strict=True):
-        middle = (box.bottom + box.top) / 2
-        near = (min(max(point[0], box.left), box.right), min(max(point[1], box.bottom), box.top))
-        if (near[0] - point[0]) ** 2 + (near[1] - point[1]) ** 2 > 45:
-            ends = back.transform([point, near])
-            place.plot(ends[:, 0], ends[:, 1], color=styles[label].ink, linewidth=0.4, zorder=4)
-        x, y = back.transform((box.left + 1, middle))
-        place.text(x, y, label, fontsize=TEXT_PT, va="center_baseline", color=styles[label].ink)
 
 
 def _front(xs: Sequence[float], ys: Sequence[float]) -> list[tuple[float, float]]:

@@ -7,13 +7,17 @@ import statistics
 from pathlib import Path
 
 from bench.report import tables
+from bench.report.accuracy import accuracy_section
 from bench.report.digits import percent
 from bench.report.frame import load
 from bench.report.groups import Group, all_groups
 from bench.report.machine import read_machine
 from bench.row import RunError
 
-MARKED = re.compile(r"(<!-- contextbench: (?P<run>[^\n]+?) -->\n)(?P<body>.*?)(<!-- /contextbench -->)", re.DOTALL)
+MARKED = re.compile(
+    r"(<!-- contextbench(?P<training> training)?: (?P<run>[^\n]+?) -->\n)(?P<body>.*?)(<!-- /contextbench -->)",
+    re.DOTALL,
+)
 RULE = (
     "Chosen by rule from all groups of the run, forward before train and blocks before backbones: at 512 channels the "
     "group with the most measured blocks, the larger map of equals; at 256 channels the largest map."
@@ -24,7 +28,7 @@ def rebuild(readme: Path) -> bool:
     """Rewrite the marked parts of a README from the runs they name; whether the file changed.
 
     A part lies between `<!-- contextbench: path/of/run -->` and `<!-- /contextbench -->`; the path is relative to the
-    README.
+    README. After `<!-- contextbench training: path/of/run -->` stand the accuracies of training runs instead.
 
     Raises:
         RunError: the file has no such markers, or a run that it names has no rows.
@@ -109,6 +113,7 @@ def _texts(readme: Path) -> tuple[str, str]:
 
     def part(found: re.Match[str]) -> str:
         shown = found["run"].strip()
-        return f"{found[1]}\n{section(readme.parent / shown, shown)}\n\n{found[4]}"
+        show = accuracy_section if found["training"] else section
+        return f"{found[1]}\n{show(readme.parent / shown, shown)}\n\n<!-- /contextbench -->"
 
     return old, MARKED.sub(part, old)

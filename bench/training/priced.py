@@ -1,0 +1,33 @@
+"""Priced: whatever can be trained as an entry of the registry, so that a sweep measures just what was trained.
+
+Loaded as a plugin: compositions, controls, and blocks with the options that suit a small map have no entry otherwise.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from bench.training.chain import read_chain
+from bench.training.network import build_block
+from bench.training.record import PRICED, unpacked
+from modules.registry import register
+
+
+@register(PRICED, family="context")
+class Trained(nn.Module):
+    """A block as it is trained, composition or control.
+
+    Args:
+        channels: C.
+        chain: its label, with `@` for `:` and `;` for `,`, see `bench.training.record.packed`.
+
+    Shapes: (B,C,H,W) -> (B,C',H,W).
+    """
+
+    def __init__(self, channels: int, chain: str = "identity") -> None:
+        super().__init__()
+        self.block = build_block(read_chain(unpacked(chain)), channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.block(x)
+        return y
