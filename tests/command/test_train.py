@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 from bench.training.record import FIELDS, packed, read_records
 
 Command = Callable[..., tuple[int, str, str]]
+ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ("iterations=4", "train_count=32", "test_count=40", "batch=8", "warmup=1")
 TINY = ("--recipe", "probe", *(word for setting in SETTINGS for word in ("--set", setting)))
 MINE = """
@@ -193,6 +197,30 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     assert told in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_two_processes_of_torchrun_train_as_one_does_and_repeat_nothing(command: Command, tmp_path: Path) -> None:
+    words = ("train", "--blocks", "identity,gc", "--seeds", "1", *TINY, "--no-costs", "--device", "cpu")
+    assert command(*words, "--out", tmp_path / "one")[0] == 0
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "run_bench.py"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for _ in range(2):
+        done = subprocess.run(
+            [*run, *words, "--out", str(tmp_path / "two")],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert "nothing missing" in done.stdout
+    one, two = (records(tmp_path / name) for name in ("one", "two"))
+    assert list(one) == list(two)
+    for key, alone in one.items():
+        assert two[key]["status"] == "ok"
+        for point, other in zip(alone["curve"], two[key]["curve"], strict=True):
+            assert point[:2] == pytest.approx(other[:2], rel=1e-4)
+        assert sum(map(sum, two[key]["folds"]["target"])) == 40 * 64 * 64
 
 
 def test_the_preview_is_a_picture(command: Command, tmp_path: Path) -> None:
