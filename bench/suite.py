@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from bench.axes import allowed_words, parse_blocks, parse_counts, parse_sizes, parse_words
 from bench.case import Case, make_case
 from bench.measure.method import Method, make_method
+from bench.shelf import Shelf
 from bench.skip import LIMITS, SkipRule
 from modules import registry
 from modules.options import SpecError, nearest
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
+SHELF = Shelf("bench", "suites", "suite")
 AXES: Mapping[str, str] = {
     "blocks": "",
     "sizes": "96x96",
@@ -153,7 +148,7 @@ class Suite:
 
 def suite_names() -> list[str]:
     """The suites that come with the package."""
-    return sorted(file.name.removesuffix(".toml") for file in _shipped().iterdir() if file.name.endswith(".toml"))
+    return SHELF.names()
 
 
 def load_suite(wanted: str) -> Suite:
@@ -162,19 +157,7 @@ def load_suite(wanted: str) -> Suite:
     Raises:
         SpecError: it does not exist, is not TOML, or holds an unknown table, key, axis or value.
     """
-    if wanted.endswith(".toml"):
-        path: Any = Path(wanted)
-    elif wanted in suite_names():
-        path = _shipped() / f"{wanted}.toml"
-    else:
-        raise SpecError(f"unknown suite '{wanted}'{nearest(wanted, suite_names())}, or the path of a .toml file")
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"cannot read suite '{wanted}': {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"suite '{wanted}' is not valid TOML: {error}") from None
-    return read_suite(content, wanted)
+    return read_suite(SHELF.read(wanted), wanted)
 
 
 def read_suite(content: Mapping[str, Any], origin: str) -> Suite:
@@ -277,7 +260,3 @@ def _value(value: float | int | str) -> str:
 
 def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
-
-
-def _shipped() -> Any:
-    return resources.files("bench") / "suites"

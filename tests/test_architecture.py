@@ -17,7 +17,7 @@ LINE = (
     ("bench.weights",),
     ("bench.static",),
     ("bench.measure",),
-    ("bench.skip", "bench.suite"),
+    ("bench.shelf", "bench.skip", "bench.suite"),
     ("bench.environment",),
     ("bench.journal",),
     ("bench.store",),

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from bench.shelf import Shelf
 from bench.training.chain import Chain, parse_chains, read_chain
 from modules.options import SpecError, nearest
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
+SHELF = Shelf("bench.training", "suites", "training suite")
 _TOP = ("name", "description", "blocks", "seeds", "recipe", "baseline", "set")
 _MOST_SEEDS = 1000
 
@@ -54,7 +49,7 @@ class TrainingSuite:
 
 def suite_names() -> list[str]:
     """The suites of training runs that come with the package."""
-    return sorted(file.name.removesuffix(".toml") for file in _shipped().iterdir() if file.name.endswith(".toml"))
+    return SHELF.names()
 
 
 def load_training_suite(wanted: str) -> TrainingSuite:
@@ -63,21 +58,7 @@ def load_training_suite(wanted: str) -> TrainingSuite:
     Raises:
         SpecError: it does not exist, is not TOML, or holds an unknown key or value.
     """
-    if wanted.endswith(".toml"):
-        path: Any = Path(wanted)
-    elif wanted in suite_names():
-        path = _shipped() / f"{wanted}.toml"
-    else:
-        raise SpecError(
-            f"unknown training suite '{wanted}'{nearest(wanted, suite_names())}, or the path of a .toml file"
-        )
-    place = f"training suite '{wanted}'"
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"cannot read {place}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{place} is not valid TOML: {error}") from None
+    content, place = SHELF.read(wanted), f"training suite '{wanted}'"
     for key in content:
         if key not in _TOP:
             raise SpecError(f"{place}: unknown key '{key}'{nearest(key, _TOP)}")
@@ -146,7 +127,3 @@ def in_order(chains: list[Chain], seeds: list[int]) -> list[tuple[Chain, int]]:
 def _text(value: object) -> str:
     """A value as the command line spells it; a list of one seed keeps its comma."""
     return "".join(f"{item}," for item in value) if isinstance(value, list) else str(value)
-
-
-def _shipped() -> Any:
-    return resources.files("bench.training") / "suites"

@@ -5,21 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.shelf import Shelf
 from bench.training.setting import RULES, read_setting
 from modules.options import SpecError, nearest
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
+SHELF = Shelf("bench.training", "recipes", "recipe")
 _OUTSIDE_OF_HASH = ("name", "description", "eval_every", "checkpoint_every")
 
 
@@ -141,7 +136,7 @@ class Recipe:
 
 def recipe_names() -> list[str]:
     """The recipes that come with the package."""
-    return sorted(file.name.removesuffix(".toml") for file in _shipped().iterdir() if file.name.endswith(".toml"))
+    return SHELF.names()
 
 
 def load_recipe(wanted: str, overrides: Mapping[str, object] | None = None) -> Recipe:
@@ -154,19 +149,7 @@ def load_recipe(wanted: str, overrides: Mapping[str, object] | None = None) -> R
     Raises:
         SpecError: it does not exist, is not TOML, or holds an unknown setting or value.
     """
-    if wanted.endswith(".toml"):
-        path: Any = Path(wanted)
-    elif wanted in recipe_names():
-        path = _shipped() / f"{wanted}.toml"
-    else:
-        raise SpecError(f"unknown recipe '{wanted}'{nearest(wanted, recipe_names())}, or the path of a .toml file")
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"cannot read recipe '{wanted}': {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"recipe '{wanted}' is not valid TOML: {error}") from None
-    given = _checked(content, f"recipe '{wanted}'")
+    given = _checked(SHELF.read(wanted), f"recipe '{wanted}'")
     changed = _checked(overrides or {}, "the settings given")
     if changed.get("iterations"):
         given.pop("epochs", None)
@@ -183,7 +166,3 @@ def _checked(settings: Mapping[str, object], place: str) -> dict[str, Any]:
     if values.get("epochs") and "iterations" in values:
         raise SpecError(f"{place}: both 'iterations' and 'epochs'; allowed: one of them")
     return values
-
-
-def _shipped() -> Any:
-    return resources.files("bench.training") / "recipes"
