@@ -68,9 +68,9 @@ class Joined:
 def join(part: Part, sweep: pd.DataFrame) -> list[Joined]:
     """One join for each group of the sweep with the map size and channels that the blocks of the part saw.
 
-    A block finds its row by entry and options, or else by its label, whatever the order of its options. Whole networks,
-    which see no map of their own, find theirs in every group of networks. Groups with fewer than two blocks to draw are
-    left out.
+    A block finds the row that was measured as it was trained, or else one by entry and options, or by its label,
+    whatever the order of its options. Whole networks, which see no map of their own, find theirs in every group of
+    networks. Groups with fewer than two blocks to draw are left out.
     """
     trained = [(block, spread) for block in part.blocks if (spread := block.spread("miou")) is not None]
     found = [_join(part, group, trained) for group in all_groups(sweep) if _fits(group, part)]
@@ -85,11 +85,14 @@ def _fits(group: Group, part: Part) -> bool:
 
 
 def _join(part: Part, group: Group, trained: Sequence[tuple[Block, Spread]]) -> Joined:
-    rows = {_canonical(_trained_label(row)): row for row in group.frame.to_dict("records")}
+    rows: dict[object, Mapping[Any, Any]] = {}
+    for row in group.frame.to_dict("records"):
+        label_of = _trained_label(row)
+        rows[_canonical(row["label"]) if label_of is None else label_of] = row
     priced, missing, other = [], [], []
     for block, spread in trained:
         spelled = label(str(block.any("entry")), block.any("options") or {})
-        row = rows.get(_canonical(block.label)) or rows.get(_canonical(spelled))
+        row = rows.get(block.label) or rows.get(_canonical(spelled)) or rows.get(_canonical(block.label))
         if row is None:
             missing.append(block.label)
         elif not _same_size(block, part, row):
@@ -99,12 +102,12 @@ def _join(part: Part, group: Group, trained: Sequence[tuple[Block, Spread]]) -> 
     return Joined(part, group, tuple(priced), tuple(missing), tuple(other))
 
 
-def _trained_label(row: Mapping[Any, Any]) -> str:
-    """What a row is of, as training spells it."""
+def _trained_label(row: Mapping[Any, Any]) -> str | None:
+    """The label of the run that a row prices as it was trained; null for a row of an ordinary sweep."""
     options = row["options"]
     if row["entry"] == PRICED and isinstance(options, Mapping):
         return unpacked(str(options.get("chain", "identity")))
-    return str(row["label"])
+    return None
 
 
 def _same_size(block: Block, part: Part, row: Mapping[Any, Any]) -> bool:
