@@ -52,6 +52,12 @@ def test_the_noise_tables_are_those_of_the_recorded_repeats(name: str) -> None:
     assert printed.strip() in (ROOT / "docs" / "measurement.md").read_text()
 
 
+def test_the_trials_of_the_gate_are_those_recorded() -> None:
+    words = [sys.executable, ROOT / "docs" / "trials.py", "--read", ROOT / "results" / "reference" / "trials-cpu.jsonl"]
+    printed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    assert printed.strip() in (ROOT / "docs" / "gating.md").read_text()
+
+
 def test_its_counts_of_reproduced_cells_are_those_of_the_page() -> None:
     page = (ROOT / "docs" / "papers.md").read_text()
     found = re.search(r"params (\d+ of \d+), FLOPs (\d+ of \d+), memory (\d+ of \d+)", page)
