@@ -6,11 +6,36 @@ import errno
 import io
 import os
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from bench.arguments import (
+    Batch,
+    Blocks,
+    Cache,
+    Channels,
+    Checkpoint,
+    CudaGraph,
+    Device,
+    Dtype,
+    Force,
+    Format,
+    Impl,
+    InProcess,
+    MemoryFormat,
+    Mode,
+    Out,
+    Plugin,
+    Print,
+    Reference,
+    Seconds,
+    Seed,
+    Sizes,
+    SuiteName,
+    Timeout,
+)
 
 DONE, BAD_INPUT, HARNESS_FAILED, INTERRUPTED = 0, 2, 3, 130
 
@@ -20,40 +45,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-class Format(str, Enum):
-    """How something is printed."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
-    latex = "latex"
-    markdown = "markdown"
-
-
-Blocks = Annotated[str | None, typer.Option(help="Blocks with options: nl,apnb,gc:ratio=4,pooling=avg")]
-Sizes = Annotated[str | None, typer.Option(help="Sizes of the stride-8 feature map: 96x96,128x256")]
-Channels = Annotated[str | None, typer.Option(help="Channels of the map: 512,2048")]
-Batch = Annotated[str | None, typer.Option(help="Images a call: 1,8")]
-Dtype = Annotated[str | None, typer.Option(help="fp32,bf16,fp16")]
-Mode = Annotated[str | None, typer.Option(help="forward,train (train = forward and backward)")]
-Impl = Annotated[str | None, typer.Option(help="Implementations: reference,...")]
-MemoryFormat = Annotated[str | None, typer.Option(help="channels_first,channels_last")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
-Reference = Annotated[str | None, typer.Option(help="Block that ratios are taken to, or none")]
-SuiteName = Annotated[str, typer.Option(help="Suite to start from: quick, default, networks, full, or a .toml file")]
-Out = Annotated[Path | None, typer.Option(help="Run folder; by default one under results/, named after the suite")]
-Seconds = Annotated[float | None, typer.Option(help="Time budget of a group, per block")]
-Seed = Annotated[int | None, typer.Option(help="Seed of weights, inputs and the order within rounds")]
-Cache = Annotated[str | None, typer.Option(help="Caches ahead of each sample: warm, or cold (flushed, untimed)")]
-CudaGraph = Annotated[bool, typer.Option("--cuda-graph", help="Time each call as a replayed CUDA graph")]
-Plugin = Annotated[list[str] | None, typer.Option(help="Python file that registers blocks of your own")]
-Checkpoint = Annotated[Path | None, typer.Option(help="Weights of the one network asked for: ours or its authors'")]
-Timeout = Annotated[float, typer.Option(help="Seconds that one step of a case (build, warm-up, a sample) may take")]
-Force = Annotated[bool, typer.Option("--force", help="Measure also what the trace says cannot fit into memory")]
-InProcess = Annotated[bool, typer.Option("--in-process", help="Measure without a worker process, for debuggers")]
-Print = Annotated[Format, typer.Option("--format", help="How to print")]
 
 
 @app.callback(invoke_without_command=True)
@@ -293,6 +284,76 @@ def train(
     if outcome.trained:
         write_accuracy(outcome.folder, None, outcome.baseline)
         print(show_accuracy(outcome.folder, format.value, outcome.baseline))
+    console.print(outcome.text, markup=False, highlight=False, soft_wrap=True)
+    if outcome.interrupted:
+        return INTERRUPTED
+    return HARNESS_FAILED if outcome.failed else DONE
+
+
+@app.command()
+def profile(
+    blocks: Annotated[str, typer.Argument(help="Blocks with options: nl,apnb,gc:ratio=4")],
+    size: Annotated[str, typer.Option("--size", "--sizes", help="Sizes of the stride-8 feature map")] = "64x64",
+    channels: Annotated[str, typer.Option(help="Channels of the map")] = "512",
+    batch: Batch = None,
+    dtype: Dtype = None,
+    mode: Mode = None,
+    impl: Impl = None,
+    memory_format: MemoryFormat = None,
+    device: Device = "auto",
+    trace: Annotated[Path | None, typer.Option(help="Write the calls as a trace for Perfetto to this .json")] = None,
+    memory: Annotated[Path | None, typer.Option(help="Write a timeline of live memory to this .html")] = None,
+    out: Out = None,
+    plugin: Plugin = None,
+    format: Print = Format.table,
+) -> int:
+    """Show where time, memory and multiply-adds of blocks go, by class of operator."""
+    from rich.console import Console
+
+    from bench.profiling import ProfileRequest, run_profile
+    from bench.report import show_profile, write_profile
+
+    axes = {"blocks": blocks, "sizes": size, "channels": channels, "batch": batch, "dtype": dtype, "mode": mode}
+    axes |= {"impl": impl, "memory_format": memory_format}
+    console = Console(stderr=True)
+    outcome = run_profile(ProfileRequest(axes, device, out, tuple(plugin or ()), trace, memory), console)
+    write_profile(outcome.folder)
+    print(show_profile(outcome.folder, format.value))
+    console.print(outcome.text, markup=False, highlight=False, soft_wrap=True)
+    return HARNESS_FAILED if outcome.failed else DONE
+
+
+@app.command()
+def attention(
+    blocks: Annotated[
+        str, typer.Argument(help="Blocks, compositions or one network, to look into")
+    ] = "nl:mode=gaussian,nl,nl:mode=dot_product,nl:mode=concat",
+    recipe: Annotated[
+        str, typer.Option(help="How blocks without weights are trained: probe, default, a file")
+    ] = "default",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of that training")] = 0,
+    checkpoint: Checkpoint = None,
+    channels: Annotated[int | None, typer.Option(min=1, help="Channels of the map; 48, or 2048 for networks")] = None,
+    images: Annotated[list[Path] | None, typer.Option(help="Picture to look at in place of the scenes'")] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many scenes the statistics are taken over")] = 64,
+    queries: Annotated[str | None, typer.Option(help="Query points of the maps, row x column: 4x4,8x12")] = None,
+    device: Device = "auto",
+    out: Out = None,
+    plugin: Plugin = None,
+    format: Print = Format.table,
+) -> int:
+    """Measure how far attention depends on the position that asks (GCNet Tables 1 to 4), and draw its maps."""
+    from rich.console import Console
+
+    from bench.attention import AttentionRequest, run_attention
+    from bench.report import show_attention, write_attention
+
+    place = (channels, tuple(images or ()), count, queries, device, out, tuple(plugin or ()))
+    console = Console(stderr=True)
+    outcome = run_attention(AttentionRequest(blocks, recipe, seed, checkpoint, *place), console)
+    if outcome.measured:
+        write_attention(outcome.folder)
+        print(show_attention(outcome.folder, format.value))
     console.print(outcome.text, markup=False, highlight=False, soft_wrap=True)
     if outcome.interrupted:
         return INTERRUPTED

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from modules.attention import Fuse, Fusion, as_map, attend, inner_width
 from modules.non_local import Mode, PairwiseRelation
+from modules.observation import observe
 from modules.registry import register
 
 Sampling: TypeAlias = Literal["pyramid_average", "pyramid_max", "pyramid_random", "average", "max", "random"]
@@ -111,6 +112,7 @@ class _Asymmetric(nn.Module):
         value_BES: Tensor = key_BDS if self.share == "key_value" else self.sample(self.value(source))
         o_BNE = attend(query_BND, key_BDS, value_BES.transpose(1, 2), scale=self.scale)
         result: Tensor = self.out(as_map(o_BNE, target.shape[2], target.shape[3]))
+        observe(output=result)
         return result
 
 

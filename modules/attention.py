@@ -7,6 +7,8 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from modules.observation import observe
+
 Normalise: TypeAlias = Literal["softmax", "count"]
 Fusion: TypeAlias = Literal["add", "concat", "project", "none"]
 
@@ -38,7 +40,9 @@ def attend(
     affinity = torch.bmm(query_BND, key_BDS)
     if scale is not None:
         affinity = affinity * scale
+    observe(query=query_BND, key=key_BDS, product=affinity)
     affinity = torch.softmax(affinity, dim=-1) if normalise == "softmax" else affinity / affinity.shape[-1]
+    observe(attention=affinity)
     return torch.bmm(affinity, value_BSE)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modules.attention import inner_width
+from modules.observation import observe
 from modules.registry import register
 
 _GCNET = "GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond"
@@ -17,6 +18,7 @@ _GCNET = "GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond"
 def pool_by_attention(x_BCHW: Tensor, logits_B1HW: Tensor) -> Tensor:
     """The context (B,C,1,1): positions summed with softmax weights, as a matrix product (GCNet Eq. 3)."""
     alpha_BN1 = torch.softmax(logits_B1HW.flatten(2), dim=-1).transpose(1, 2)
+    observe(attention=alpha_BN1.transpose(1, 2))
     return torch.bmm(x_BCHW.flatten(2), alpha_BN1).unsqueeze(-1)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modules.attention import as_map, inner_width
+from modules.observation import observe
 from modules.pyramid import upsample
 from modules.registry import register
 
@@ -58,6 +59,7 @@ class LocalDistribution(nn.Module):
                 f"not {x.shape[2]}x{x.shape[3]}"
             )
         mask = torch.sigmoid(upsample(self.down(x), like=x))
+        observe(mask=mask)
         return x + x * mask
 
 
@@ -145,7 +147,7 @@ class DynamicLocalDistribution(nn.Module):
         if self.mask_border:
             inside = self._neighbours(torch.ones_like(x_g[:, :1]))
             logits_P1K = logits_P1K.masked_fill(inside.reshape(logits_P1K.shape) == 0, float("-inf"))
-        result_P1D = torch.bmm(torch.softmax(logits_P1K, dim=-1), value_PKD)
+        result_P1D = torch.bmm(_softmax(logits_P1K), value_PKD)
         return as_map(result_P1D.view(batch, height * width, -1), height, width)
 
     def _neighbours(self, map_BDHW: Tensor) -> Tensor:
@@ -154,3 +156,9 @@ class DynamicLocalDistribution(nn.Module):
         unfolded = functional.unfold(map_BDHW, self.kernel, dilation=self.dilation, padding=padding)
         batch, _, count = unfolded.shape
         return unfolded.view(batch, map_BDHW.shape[1], self.kernel**2, count).permute(0, 3, 1, 2)
+
+
+def _softmax(logits_P1K: Tensor) -> Tensor:
+    affinity_P1K = torch.softmax(logits_P1K, dim=-1)
+    observe(affinity=affinity_P1K)
+    return affinity_P1K

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modules.attention import Fuse, Fusion, as_map, attend, inner_width
+from modules.observation import observe
 from modules.registry import register
 
 Mode: TypeAlias = Literal["embedded_gaussian", "gaussian", "dot_product", "concat"]
@@ -84,6 +85,7 @@ class PairwiseRelation(nn.Module):
             normalise: Literal["softmax", "count"] = "count" if self.mode == "dot_product" else "softmax"
             o_BNE = attend(query_BND, key_BDS, value_BSE, normalise=normalise, scale=self.scale)
         result: Tensor = self.out(as_map(o_BNE, target_BCHW.shape[2], target_BCHW.shape[3]))
+        observe(output=result)
         return result
 
     def _sub_sampled(self, map_BDHW: Tensor, extent: torch.Size) -> Tensor:
@@ -102,10 +104,12 @@ class PairwiseRelation(nn.Module):
         count, keys = query_BND.shape[1], key_BDS.shape[2]
         left_BDNS = query_BND.transpose(1, 2).unsqueeze(3).expand(-1, -1, -1, keys)
         right_BDNS = key_BDS.unsqueeze(2).expand(-1, -1, count, -1)
-        affinity: Tensor = self.affinity(torch.cat([left_BDNS, right_BDNS], dim=1))
+        affinity: Tensor = self.affinity(torch.cat([left_BDNS, right_BDNS], dim=1)).squeeze(1)
+        observe(query=query_BND, key=key_BDS, product=affinity)
         affinity = torch.relu(affinity)
         affinity = affinity / keys
-        return affinity.squeeze(1)
+        observe(attention=affinity)
+        return affinity
 
 
 @register("nl", family="context", paper="Non-local Neural Networks", equation="Eq. 1-6")

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LINE = (
+    ("bench.arguments",),
     ("modules",),
     ("bench.row",),
     ("bench.case", "bench.axes"),
@@ -34,9 +35,11 @@ LINE = (
     ("bench.regression",),
     ("bench.selftest",),
     ("bench.training",),
+    ("bench.profiling", "bench.attention"),
 )
 REPORT = "bench.report"
-SCHEMAS = ("bench.row", "bench.training.record")
+ARGUMENTS = "bench.arguments"
+SCHEMAS = ("bench.row", "bench.training.record", "bench.profiling.record", "bench.attention.record")
 
 
 def name_of(path: Path) -> str:
@@ -95,7 +98,11 @@ def test_reports_never_import_torch(name: str) -> None:
 
 def test_the_command_line_defers_every_import_of_a_room() -> None:
     top = imported(ROOT / "run_bench.py", deferred=False)
-    assert not any(other.startswith(("bench", "modules", "torch")) for other in top)
+    rooms = {other for other in top if not other.startswith(ARGUMENTS)}
+    assert not any(other.startswith(("bench", "modules", "torch")) for other in rooms)
+    assert imported(SOURCES[ARGUMENTS]) <= {"__future__", "__future__.annotations", "enum", "enum.Enum"} | {
+        *("pathlib", "pathlib.Path", "typing", "typing.Annotated", "typer")
+    }
 
 
 @pytest.mark.parametrize("name", sorted(SOURCES))
