@@ -14,43 +14,58 @@ from modules.pyramid import upsample
 from modules.registry import register
 
 
-def strided_depthwise(channels: int) -> nn.Sequential:
-    """Depthwise 3x3 convolution of stride 2 without padding, batch norm, ReLU: (B,C,H,W) -> (B,C,(H-1)/2,(W-1)/2)."""
-    conv = nn.Conv2d(channels, channels, 3, stride=2, groups=channels)
-    return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU())
+def strided_depthwise(channels: int, padding: int = 0, relu: bool = True) -> nn.Sequential:
+    """Depthwise 3x3 convolution of stride 2, batch norm, ReLU: (B,C,H,W) -> (B,C,(H-1)/2,(W-1)/2), halves rounded down;
+    padded by 1, half the size rounded up."""
+    conv = nn.Conv2d(channels, channels, 3, stride=2, padding=padding, groups=channels)
+    norm = nn.BatchNorm2d(channels)
+    return nn.Sequential(conv, norm, nn.ReLU()) if relu else nn.Sequential(conv, norm)
 
 
 @register("ldv1", family="context", paper="Global Aggregation then Local Distribution (GALD)", equation="Eq. 1-2")
 class LocalDistribution(nn.Module):
     """Local distribution by masks: out = x + M * x, M = sigmoid(upsample(W_d x)).
 
-    W_d shrinks the map `stages` times by two, without padding.
+    W_d shrinks the map `stages` times by two. The defaults are those of the authors' code.
 
     Args:
         channels: C.
         down: how: depthwise 3x3 convolutions of stride 2, 3x3 averages of stride 2, or bilinear interpolation to
             the same size.
         stages: how often; 3 is the paper's rate 8.
+        padding: of each stage, 0 or 1. Unpadded, each stage loses the rim, and the upsampled mask is stretched by as
+            much: on a small map its cells come to lie far from where they looked.
+        relu: ReLU behind the last depthwise stage too, as behind the others. The mask then stays above 1/2, where the
+            paper has it in [0, 1]. Averages and interpolation take no notice of it.
 
-    Shapes: (B,C,H,W) -> (B,C,H,W), H and W at least 2^(stages+1) - 1: 15 for 3 stages.
+    Shapes: (B,C,H,W) -> (B,C,H,W), H and W at least 2^(stages+1) - 1: 15 for 3 stages; any with padding.
 
     Raises:
-        ValueError: fewer than 1 stage; a map too small.
+        ValueError: fewer than 1 stage; another padding; a map too small.
     """
 
     def __init__(
-        self, channels: int, down: Literal["depthwise", "average", "bilinear"] = "depthwise", stages: int = 3
+        self,
+        channels: int,
+        down: Literal["depthwise", "average", "bilinear"] = "depthwise",
+        stages: int = 3,
+        padding: int = 0,
+        relu: bool = True,
     ) -> None:
         super().__init__()
         if stages < 1:
             raise ValueError(f"stages must be at least 1, not {stages}")
-        self.stages, self.smallest = stages, 2 ** (stages + 1) - 1
+        if padding not in (0, 1):
+            raise ValueError(f"padding must be 0 or 1, not {padding}")
+        self.stages, self.smallest = stages, 1 if padding else 2 ** (stages + 1) - 1
         if down == "depthwise":
-            self.down: nn.Module = nn.Sequential(*(strided_depthwise(channels) for _ in range(stages)))
+            behind = (*(True for _ in range(stages - 1)), relu)
+            self.down: nn.Module = nn.Sequential(*(strided_depthwise(channels, padding, last) for last in behind))
         elif down == "average":
-            self.down = nn.Sequential(*(nn.AvgPool2d(3, stride=2) for _ in range(stages)))
+            pool = nn.AvgPool2d(3, stride=2, padding=padding, count_include_pad=False)
+            self.down = nn.Sequential(*(pool for _ in range(stages)))
         else:
-            self.down = _Shrink(stages)
+            self.down = _Shrink(stages, padding)
 
     def forward(self, x: Tensor) -> Tensor:
         if min(x.shape[2:]) < self.smallest:
@@ -64,16 +79,16 @@ class LocalDistribution(nn.Module):
 
 
 class _Shrink(nn.Module):
-    """Bilinear interpolation to the size that as many unpadded 3x3 convolutions of stride 2 leave."""
+    """Bilinear interpolation to the size that as many 3x3 convolutions of stride 2 leave."""
 
-    def __init__(self, stages: int) -> None:
+    def __init__(self, stages: int, padding: int) -> None:
         super().__init__()
-        self.stages = stages
+        self.stages, self.padding = stages, padding
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         for _ in range(self.stages):
-            height, width = (height - 1) // 2, (width - 1) // 2
+            height, width = ((side - 1) // 2 + self.padding for side in (height, width))
         return functional.interpolate(x, size=(height, width), mode="bilinear", align_corners=True)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from modules import registry
+from modules.observation import observed_by
 from modules.registry import create
 
 C = 16
@@ -60,6 +61,29 @@ def test_ldv1_says_how_small_a_map_may_be(down: str, stages: int) -> None:
     assert module(torch.randn(1, 4, smallest, smallest)).shape == (1, 4, smallest, smallest)
     with pytest.raises(ValueError, match=f"at least {smallest}x{smallest}, not {smallest}x{smallest - 1}"):
         module(torch.randn(1, 4, smallest, smallest - 1))
+
+
+@pytest.mark.parametrize("down", ["depthwise", "average", "bilinear"])
+@torch.no_grad()
+def test_padded_stages_of_ldv1_halve_upwards_whatever_they_are_made_of(down: str) -> None:
+    module = create("ldv1", 4, down=down, stages=2, padding=1).eval()
+
+    assert module.down(torch.randn(1, 4, 16, 17)).shape == (1, 4, 4, 5)
+    assert module(torch.randn(1, 4, 1, 2)).shape == (1, 4, 1, 2)
+
+
+@torch.no_grad()
+def test_the_mask_of_ldv1_is_above_a_half_with_the_last_relu_and_anywhere_without() -> None:
+    x = torch.randn(2, 4, 16, 16)
+    masks = {}
+    for relu in (True, False):
+        torch.manual_seed(0)
+        module = create("ldv1", 4, stages=2, padding=1, relu=relu)
+        with observed_by(lambda name, mask, relu=relu: masks.__setitem__((relu, name), mask)):
+            module(x)
+
+    assert set(masks) == {(True, "mask"), (False, "mask")}
+    assert masks[True, "mask"].min() >= 0.5 > masks[False, "mask"].min()
 
 
 def test_gald_refuses_an_aggregation_of_other_channels(monkeypatch: pytest.MonkeyPatch) -> None:

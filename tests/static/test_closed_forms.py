@@ -16,15 +16,15 @@ SHAPES = [(16, 16, 64), (17, 23, 64), (24, 24, 128), (21, 30, 96), (15, 28, 256)
 S = 1 + 9 + 36 + 64
 
 
-def half(size: int) -> int:
-    """Positions along one axis after an unpadded 3x3 convolution of stride 2."""
-    return (size - 3) // 2 + 1
+def half(size: int, padding: int = 0) -> int:
+    """Positions along one axis after a 3x3 convolution of stride 2."""
+    return (size + 2 * padding - 3) // 2 + 1
 
 
-def ldv1(h: int, w: int, c: int) -> int:
+def ldv1(h: int, w: int, c: int, stages: int = 3, padding: int = 0) -> int:
     total = 0
-    for _ in range(3):
-        h, w = half(h), half(w)
+    for _ in range(stages):
+        h, w = half(h, padding), half(w, padding)
         total += 9 * c * h * w
     return total
 
@@ -111,6 +111,7 @@ FORMS: dict[str, Callable[[int, int, int], int]] = {
     "psp:width=32,out=48": lambda h, w, c: psp(c, 32, 48, h * w),
     "aspp": lambda h, w, c: (c // 8) * (h * w * c * (1 + 27) + c) + 5 * (c // 8) ** 2 * h * w,
     "ldv1": ldv1,
+    "ldv1:stages=2,padding=1,relu=false": lambda h, w, c: ldv1(h, w, c, 2, 1),
     "ldv1:down=average": lambda h, w, c: 0,
     "ldv2": lambda h, w, c: ldv2(h * w, c),
     "ldv2:kernel=3,dilation=2": lambda h, w, c: ldv2(h * w, c, 3),
