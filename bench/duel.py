@@ -13,11 +13,12 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.case import Case
-from bench.cell import Cell, alone, pair
+from bench.cell import Cell, alone, judge, pair
 from bench.compare import Comparison
 from bench.environment import pick_device
 from bench.isolation import Isolated, WorkerLost
-from bench.measure.stats import Interval, paired_ratio
+from bench.measure.generations import LOOKS, ratio_at
+from bench.measure.stats import Interval
 from bench.plan import Tracing, one_line
 from bench.row import make_row
 from bench.session import Request, check_method
@@ -26,7 +27,7 @@ from bench.trial import Broken
 from bench.worker import Task
 from modules.options import SpecError
 
-GENERATIONS, QUADS, SAMPLES = 3, 4, 5
+QUADS, SAMPLES = 4, 5
 _ROOT = Path(__file__).resolve().parents[1]
 _ORDERS = ("ABBA", "BAAB")
 Progress = Callable[[str], None]
@@ -127,61 +128,66 @@ def duel(
 ) -> Comparison:
     """Compare the cases of this tree (new) with those of the `modules` in `base` (old).
 
-    Both sides have a worker process; they alternate in the order ABBA, then BAAB, so that a drift falls on both. Three
-    generations of processes are used, because a process is faster or slower than its twin for as long as it lives: how
-    far the generations lie apart is the noise floor.
+    Both sides have a worker process; they alternate in the order ABBA, then BAAB, so that a drift falls on both. Every
+    generation is a new pair of processes. `LOOKS` says after how many of them a case is judged; one that is still
+    undecided goes on to the next look, the others rest.
 
     Raises:
         SpecError: a worker cannot be started, or a threshold is given for an entry that is not among the cases.
     """
     thresholds.check(case.entry for case in cases)
     new, old = Side(Isolated(task, timeout)), Side(Isolated(task, timeout, (base,)))
+    generation = 0
+    ratios: dict[Case, Interval] = {}
     try:
         progress(f"tracing {len(cases)} cases in both trees")
         for side in (new, old):
             side.tracings = side.measurer.trace(cases, lambda number, total: None)
-        timed = [case for case in cases if all(side.tracings[case].figures is not None for side in (new, old))]
-        for generation in range(GENERATIONS):
-            for number, case in enumerate(timed):
-                progress(f"processes {generation + 1} of {GENERATIONS}, case {number + 1} of {len(timed)}: {case}")
-                for quad in range(QUADS):
-                    for letter in _ORDERS[quad % len(_ORDERS)]:
-                        (new if letter == "A" else old).slice(case)
-            for side in (new, old):
-                side.measurer.close()
+        going = [case for case in cases if all(side.tracings[case].figures is not None for side in (new, old))]
+        for look in LOOKS:
+            while generation < look.generations and going:
+                generation += 1
+                for number, case in enumerate(going, 1):
+                    progress(f"processes {generation} of {look.generations}, case {number} of {len(going)}: {case}")
+                    _quads(case, new, old)
+                for side in (new, old):
+                    side.measurer.close()
+            going = [case for case in going if case not in new.failures and case not in old.failures]
+            for case in going:
+                ratios[case] = ratio_at(look, generation_ratios(new.slices[case], old.slices[case]))
+            going = [case for case in going if judge(ratios[case], 0.0, thresholds.of(case.entry))[0] == "undecided"]
     finally:
         new.measurer.close()
         old.measurer.close()
-    return Comparison(tuple(_cell(case, new, old, thresholds) for case in cases))
+    note = f"{generation} pairs of processes took turns; cases that were decided after fewer rested"
+    return Comparison(tuple(_cell(case, new, old, ratios, thresholds) for case in cases), (note,) if generation else ())
 
 
-def _cell(case: Case, new: Side, old: Side, thresholds: Thresholds) -> Cell:
+def _quads(case: Case, new: Side, old: Side) -> None:
+    """The slices of one generation."""
+    for quad in range(QUADS):
+        for letter in _ORDERS[quad % len(_ORDERS)]:
+            (new if letter == "A" else old).slice(case)
+
+
+def _cell(case: Case, new: Side, old: Side, ratios: Mapping[Case, Interval], thresholds: Thresholds) -> Cell:
+    """The cell of a case. It has no noise floor: what two equal processes differ by is in the interval already."""
     threshold = thresholds.of(case.entry)
     ours, theirs = new.row(case), old.row(case)
     if theirs["status"] == "unsupported" and ours["status"] != "unsupported":
         return replace(alone(ours, "new", threshold), reason=f"the base has it not: {theirs['reason']}")
-    ratio = floor = None
-    if ours["status"] == theirs["status"] == "ok":
-        ratio, floor = ratio_of(new.slices[case], old.slices[case])
-    return pair(theirs, ours, ratio, floor, threshold)
+    return replace(pair(theirs, ours, ratios.get(case), 0.0, threshold), floor=None)
 
 
-def ratio_of(new: Sequence[Sequence[float]], old: Sequence[Sequence[float]]) -> tuple[Interval, float]:
-    """Ratio of new to old time with its interval, and the noise floor.
+def generation_ratios(new: Sequence[Sequence[float]], old: Sequence[Sequence[float]]) -> list[float]:
+    """One ratio of new to old time a generation: the median of its quads' ratios, each of medians of its two slices.
 
     Args:
         new, old: slices in the order in which they were taken, two of each to a quad, `QUADS` quads to a generation.
-
-    Returns:
-        The median of the quads' ratios, each of the medians of its two slices a side, with its bootstrap interval; and
-        how far the farthest generation's median lies from it, relative.
     """
     ours, theirs = ([statistics.median([*a, *b]) for a, b in zip(s[::2], s[1::2], strict=True)] for s in (new, old))
-    ratio = paired_ratio(ours, theirs, resamples=2000, seed=0)
     quads = [a / b for a, b in zip(ours, theirs, strict=True)]
-    generations = [statistics.median(quads[i : i + QUADS]) for i in range(0, len(quads), QUADS)]
-    floor = max(max(median / ratio.median, ratio.median / median) for median in generations) - 1
-    return ratio, floor
+    return [statistics.median(quads[start : start + QUADS]) for start in range(0, len(quads), QUADS)]
 
 
 def _git(root: Path, *arguments: str) -> str | None:

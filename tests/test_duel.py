@@ -10,9 +10,10 @@ import pytest
 
 from bench import duel
 from bench.case import Case, make_case
-from bench.duel import QUADS, Side, modules_of, ratio_of
+from bench.duel import QUADS, Side, generation_ratios, modules_of
+from bench.measure.generations import Look
 from bench.measure.method import make_method
-from bench.plan import trace_case
+from bench.plan import Tracing, trace_case
 from bench.threshold import Thresholds
 from bench.trial import Broken
 from bench.worker import Task
@@ -27,22 +28,62 @@ def slices(*milliseconds: float) -> list[list[float]]:
     return [[ms, ms, ms] for ms in milliseconds for _ in range(2)]
 
 
-def test_the_ratio_is_new_over_old() -> None:
-    ratio, floor = ratio_of(slices(*[3.0] * 12), slices(*[2.0] * 12))
-    assert (ratio.median, ratio.low, ratio.high, floor) == (1.5, 1.5, 1.5, 0.0)
+def test_a_generation_s_ratio_is_new_over_old() -> None:
+    assert generation_ratios(slices(*[3.0] * 3 * QUADS), slices(*[2.0] * 3 * QUADS)) == [1.5] * 3
 
 
-def test_a_generation_that_lies_apart_is_the_noise_floor() -> None:
-    new = [1.0] * 2 * QUADS + [1.2] * QUADS
-    ratio, floor = ratio_of(slices(*new), slices(*[1.0] * 3 * QUADS))
-    assert ratio.median == 1.0
-    assert floor == pytest.approx(0.2)
+def test_one_quad_in_a_burst_of_noise_leaves_no_trace() -> None:
+    assert generation_ratios(slices(1.0, 9.0, 1.0, 1.0), slices(*[1.0] * QUADS)) == [1.0]
 
 
 def test_a_drift_that_both_share_leaves_no_trace() -> None:
     drifting = [1.0 + 0.1 * number for number in range(12)]
-    ratio, floor = ratio_of(slices(*drifting), slices(*drifting))
-    assert (ratio.median, floor) == (1.0, 0.0)
+    assert generation_ratios(slices(*drifting), slices(*drifting)) == [1.0] * 3
+
+
+class Scripted:
+    """Takes the place of a worker: each generation has one time for all of its slices."""
+
+    def __init__(self, *generations: float) -> None:
+        self.generations = list(generations)
+        self.begun = False
+
+    def trace(self, cases: list[Case], told: object) -> dict[Case, Tracing]:
+        return {case: trace_case(case) for case in cases}
+
+    def slice(self, case: Case, samples: int) -> list[float]:
+        self.begun = True
+        return [self.generations[0]] * samples
+
+    def close(self) -> None:
+        if self.begun:
+            self.generations.pop(0)
+        self.begun = False
+
+
+@pytest.mark.parametrize(
+    ("times", "pairs", "verdict", "regressed"),
+    [
+        ([1.0] * 6, 6, "same", False),
+        ([1.3, 1.25, 1.4, 1.3, 1.2, 1.3], 6, "slower", True),
+        ([1.02, 1.01, 1.03, 1.02, 1.05, 1.01], 6, "slower", False),
+        ([0.8] * 6, 6, "faster", False),
+        ([1.0, 1.2, 0.9, 1.0, 1.0, 1.0, *[1.0] * 8], 14, "same", False),
+        ([1.3, 0.9, 1.3, 1.3, 1.3, 1.3, *[1.3] * 8], 14, "slower", True),
+        ([1.2, 0.8, *[1.2, 0.8] * 6], 14, "undecided", False),
+    ],
+)
+def test_a_case_goes_on_until_it_is_decided(
+    monkeypatch: pytest.MonkeyPatch, times: list[float], pairs: int, verdict: str, regressed: bool
+) -> None:
+    workers = iter([Scripted(*times), Scripted(*[1.0] * len(times))])
+    monkeypatch.setattr(duel, "Isolated", lambda *_: next(workers))
+
+    found = duel.duel([make_case("gc", {}, 4, 4, 16)], Task("cpu", METHOD), Path(), Thresholds(), 1.0)
+
+    (cell,) = found.cells
+    assert (cell.verdict, cell.regressed, cell.floor) == (verdict, regressed, None)
+    assert found.notes == (f"{pairs} pairs of processes took turns; cases that were decided after fewer rested",)
 
 
 class FakeMeasurer:
@@ -107,7 +148,7 @@ def test_a_changed_block_and_one_that_the_base_has_not_are_named(
     )
     git = ["git", "-C", str(repository), "-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
     subprocess.run([*git, "commit", "--quiet", "-am", "second"], check=True)
-    monkeypatch.setattr(duel, "GENERATIONS", 1)
+    monkeypatch.setattr(duel, "LOOKS", (Look(1, 1),))
 
     cases = [make_case(name, {}, 8, 8, 16) for name in ("snl", "gc", "pam")]
     with modules_of("HEAD", repository) as base:

@@ -9,8 +9,8 @@ from bench.report.digits import MISSING, number, percent, significant, times
 from bench.report.formats import Grid, latex_text, render
 
 LEGEND = (
-    "ratio: new over old median; interval: of that ratio, 95 % for all cases together, before the floor "
-    "widens it; floor: what noise alone may do."
+    "ratio: new over old median; interval: of that ratio at 95 %, before the floor widens it; floor: what noise alone "
+    "may do, where the interval does not hold it already."
 )
 HEADER = ("case", "old ms", "new ms", "ratio", "interval", "floor", "verdict", "static figures, and why")
 
