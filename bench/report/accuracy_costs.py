@@ -12,7 +12,7 @@ from bench.report.accuracy_runs import Block, Part, Spread
 from bench.report.digits import number
 from bench.report.frame import label
 from bench.report.groups import Group, all_groups
-from bench.training.record import PRICED, unpacked
+from bench.training.record import PRICED
 
 MAP = ("map_height", "map_width", "map_channels")
 COSTS: Mapping[str, str] = {
@@ -87,8 +87,7 @@ def _fits(group: Group, part: Part) -> bool:
 def _join(part: Part, group: Group, trained: Sequence[tuple[Block, Spread]]) -> Joined:
     rows: dict[object, Mapping[Any, Any]] = {}
     for row in group.frame.to_dict("records"):
-        label_of = _trained_label(row)
-        rows[_canonical(row["label"]) if label_of is None else label_of] = row
+        rows[row["label"] if row["entry"] == PRICED else _canonical(row["label"])] = row
     priced, missing, other = [], [], []
     for block, spread in trained:
         spelled = label(str(block.any("entry")), block.any("options") or {})
@@ -100,14 +99,6 @@ def _join(part: Part, group: Group, trained: Sequence[tuple[Block, Spread]]) -> 
         else:
             priced.append(Priced(block.label, spread, {str(name): value for name, value in row.items()}))
     return Joined(part, group, tuple(priced), tuple(missing), tuple(other))
-
-
-def _trained_label(row: Mapping[Any, Any]) -> str | None:
-    """The label of the run that a row prices as it was trained; null for a row of an ordinary sweep."""
-    options = row["options"]
-    if row["entry"] == PRICED and isinstance(options, Mapping):
-        return unpacked(str(options.get("chain", "identity")))
-    return None
 
 
 def _same_size(block: Block, part: Part, row: Mapping[Any, Any]) -> bool:

@@ -20,6 +20,8 @@ MARKS: Mapping[str, str] = {
     "needs training": "",
 }
 TRAINING = "needs training"
+LEDGER = "papers.csv"
+"""File of a folder that holds every cell."""
 _DEVICE_BOUND = ("time", "fps", "cuda_memory")
 LEGEND = """\
 Each cell shows the published figure, an arrow, and ours. \N{CHECK MARK} reproduced: ours agrees within the rounding of
@@ -145,7 +147,7 @@ def write_claims(sections: Sequence[Section], summary: str, folder: Path) -> lis
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for suffix, format in ((".md", "markdown"), (".tex", "latex"), (".csv", "csv")):
-        path = folder / f"papers{suffix}"
+        path = (folder / LEDGER).with_suffix(suffix)
         path.write_text(show_claims(sections, summary, format) + "\n", encoding="utf-8")
         written.append(path)
     return written

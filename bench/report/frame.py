@@ -12,6 +12,7 @@ from bench.report import roofline
 from bench.report.digits import number
 from bench.report.machine import Machine, read_machine
 from bench.row import ROWS, read_rows
+from bench.training.record import PRICED, unpacked
 
 TEXT = (
     *("key", "run", "suite", "git", "method", "env", "started_at", "repro"),
@@ -68,6 +69,7 @@ def build(rows: Iterable[Mapping[str, Any]], machine: Machine = UNKNOWN) -> pd.D
         columns[name] = pd.Series([number(row.get(name)) for row in listed], dtype=float)
     for name in LISTS:
         columns[name] = pd.Series([list(row.get(name) or []) for row in listed], dtype=object)
+    columns["reference"] = columns["reference"].map(_as_trained)
     columns["options"] = pd.Series([dict(row.get("options") or {}) for row in listed], dtype=object)
     columns["compiled"] = pd.Series([bool(row.get("compiled")) for row in listed], dtype=bool)
     columns["throttled"] = pd.Series([row.get("throttled") for row in listed], dtype=object)
@@ -81,9 +83,16 @@ def build(rows: Iterable[Mapping[str, Any]], machine: Machine = UNKNOWN) -> pd.D
 
 
 def label(entry: str, options: Mapping[str, Any]) -> str:
-    """`entry`, or `entry:a=1,b=2` with the options that differ from the defaults."""
+    """`entry`, or `entry:a=1,b=2` with the options that differ from the defaults; of a block that was priced as it was
+    trained, the label of its runs."""
     spelled = ",".join(f"{name}={_spell(value)}" for name, value in options.items())
-    return f"{entry}:{spelled}" if spelled else entry
+    return _as_trained(f"{entry}:{spelled}" if spelled else entry)
+
+
+def _as_trained(spelled: str) -> str:
+    """The label of the runs that `spelled` prices, see `bench.training.priced`; any other text as it is."""
+    entry, _, chain = spelled.partition(":chain=")
+    return unpacked(chain or "identity") if entry == PRICED else spelled
 
 
 def verdict(name: str, reference: str, ratio: Any, low: Any, high: Any, floor: Any) -> str:

@@ -145,6 +145,13 @@ def parallel(network: nn.Module, device: torch.device, sync_bn: bool) -> nn.Modu
     return DistributedDataParallel(network, device_ids=cards, static_graph=True)
 
 
+def share_buffers(network: nn.Module) -> None:
+    """Give every process the first one's buffers: without shared statistics each holds those of its own batches."""
+    if current_ranks().world > 1:
+        for buffer in network.buffers():
+            dist.broadcast(buffer, src=0)
+
+
 class SharedBatchNorm(nn.Module):
     """Batch norm whose statistics in training are those of all processes' batches together.
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from bench.training.distributed import current_ranks, from_first, parallel, total
+from bench.training.distributed import current_ranks, from_first, parallel, share_buffers, total
 from bench.training.examples import Examples
 from bench.training.loss import class_weights, training_loss
 from bench.training.optimizer import learning_rate, make_optimizer, set_learning_rate
@@ -154,13 +154,10 @@ class _Run:
         if numbers:
             loaded = batches(self.examples, order, numbers, self.ranks, self.workers, self.device.type == "cuda")
             self._all(numbers, loaded)
-        self.network.eval()
         if now.reason is None and self.evaluate is not None:
-            iteration, loss, _ = now.curve[-1]
-            now.curve[-1] = (iteration, loss, self.evaluate(self.network))
-            self.network.eval()
-            if self.on_step is not None:
-                self.on_step(*now.curve[-1])
+            self._look()
+        share_buffers(self.network)
+        self.network.eval()
         status = "ok" if now.reason is None else "diverged"
         return Trained(status, now.reason, now.iteration, now.seconds, tuple(now.curve))
 
@@ -186,6 +183,7 @@ class _Run:
                 now.seconds += self._clock() - start
                 if evaluates:
                     self._look()
+                    self.network.train()
                 if saves:
                     self._save()
                 start = self._clock()
@@ -225,10 +223,12 @@ class _Run:
         return True
 
     def _look(self) -> None:
+        """Evaluate the network, with the same buffers in every process; it may be left in evaluation mode."""
         assert self.evaluate is not None
+        share_buffers(self.network)
+        self.network.eval()
         iteration, loss, _ = self.progress.curve[-1]
         self.progress.curve[-1] = (iteration, loss, self.evaluate(self.network))
-        self.network.train()
         if self.on_step is not None:
             self.on_step(*self.progress.curve[-1])
 

@@ -36,6 +36,8 @@ from modules.options import SpecError, nearest
 BASELINE = "identity"
 """What reports compare with where nothing else was asked for, or trained."""
 _PRICED = Path(__file__).with_name("priced.py")
+_PRICES = (("forward", "1"), ("train", "2"))
+"""Modes and batches that costs are measured at: batch norm over a map of one position cannot train on one image."""
 
 
 @dataclass(frozen=True)
@@ -234,15 +236,19 @@ def _measure_costs(request: TrainRequest, runs: list[Run], folder: Path, device:
     if size is None:
         return False
     labels = dict.fromkeys(f"{PRICED}:chain={packed(run.chain.label)}" for run in runs)
-    axes = {"blocks": ",".join(labels), "sizes": f"{size}x{size}", "channels": str(channels), "mode": "forward,train"}
-    axes |= {"dtype": "fp32", "impl": request.impl}
+    axes = {"blocks": ",".join(labels), "sizes": f"{size}x{size}", "channels": str(channels), "dtype": "fp32"}
+    axes |= {"impl": request.impl}
     plugins = (*request.plugins, os.path.relpath(_PRICED))
-    sweep = Request("quick", axes, device, next(iter(labels)), folder / "cost", {}, plugins)
-    try:
-        return run_sweep(sweep, console).interrupted
-    except SpecError as error:
-        console.print(f"costs were not measured: {error}", markup=False, highlight=False, soft_wrap=True)
-        return False
+    for mode, batch in _PRICES:
+        wanted = {**axes, "mode": mode, "batch": batch}
+        sweep = Request("quick", wanted, device, next(iter(labels)), folder / "cost", {}, plugins)
+        try:
+            if run_sweep(sweep, console).interrupted:
+                return True
+        except SpecError as error:
+            console.print(f"costs were not measured: {error}", markup=False, highlight=False, soft_wrap=True)
+            return False
+    return False
 
 
 def _map(run: Run) -> tuple[int | None, int]:

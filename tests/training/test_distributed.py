@@ -43,6 +43,7 @@ from tests.training.test_distributed import SETTINGS, steady
 from tests.training.toy import Toy, recipe
 
 folder = Path(sys.argv[1])
+how = recipe(**SETTINGS, sync_bn=sys.argv[2] == "True")
 class Killed(Exception):
     pass
 def step(iteration, loss, miou):
@@ -51,11 +52,11 @@ def step(iteration, loss, miou):
 torch.set_num_threads(1)
 with joined("cpu") as (ranks, device):
     try:
-        train(steady(), Toy(), recipe(**SETTINGS), 1, device, checkpoint=folder / "run.pt", on_step=step)
+        train(steady(), Toy(), how, 1, device, checkpoint=folder / "run.pt", on_step=step)
     except Killed:
         pass
     network = steady()
-    trained = train(network, Toy(), recipe(**SETTINGS), 1, device, checkpoint=folder / "run.pt")
+    trained = train(network, Toy(), how, 1, device, checkpoint=folder / "run.pt")
     torch.save({"network": network.state_dict(), "curve": trained.curve}, folder / f"rank{ranks.rank}.pt")
 """
 
@@ -75,14 +76,15 @@ def single(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 @needs_gloo
-def test_two_processes_train_as_one_does(tmp_path: Path, single: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("sync_bn", [True, False])
+def test_two_processes_train_as_one_does(tmp_path: Path, single: pytest.MonkeyPatch, sync_bn: bool) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     base = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "PYTHONPATH": str(ROOT)}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", SCRIPT, str(tmp_path)],
+            [sys.executable, "-W", "error", "-c", SCRIPT, str(tmp_path), str(sync_bn)],
             env={**os.environ, **base, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
             cwd=ROOT,
             stderr=subprocess.PIPE,
@@ -92,14 +94,17 @@ def test_two_processes_train_as_one_does(tmp_path: Path, single: pytest.MonkeyPa
     ]
     errors = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
-    network = steady()
-    trained = train(network, Toy(), recipe(**SETTINGS), 1, "cpu")
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2))
     assert first["curve"] == second["curve"]
+    for name, mine in first["network"].items():
+        assert torch.equal(mine, second["network"][name]), name
+    if not sync_bn:  # each process normalises by its own half of the batch, which is another training
+        return
+    network = steady()
+    trained = train(network, Toy(), recipe(**SETTINGS), 1, "cpu")
     losses = [[loss for _, loss, _ in curve] for curve in (first["curve"], trained.curve)]
     torch.testing.assert_close(*map(torch.tensor, losses), atol=1e-4, rtol=1e-4)
     for name, wanted in network.state_dict().items():
-        assert torch.equal(first["network"][name], second["network"][name]), name
         torch.testing.assert_close(first["network"][name], wanted, atol=1e-4, rtol=1e-4, msg=name)
 
 
