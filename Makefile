@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: bench test setup lint types readme papers baseline regression wheel clean
+.PHONY: bench test setup lint types readme papers notebooks baseline regression wheel clean
 
 bench: setup  ## measure the default suite here (or what ARGS say); prints where the tables and plots are
 	$(BIN)/python run_bench.py $(ARGS)
@@ -31,7 +31,11 @@ readme: setup  ## rebuild reports and the tables in README.md from results/refer
 	$(BIN)/python run_bench.py report results/reference/cpu --readme README.md
 
 papers: setup  ## rebuild docs/papers.md from the published figures and the reference runs
-	$(BIN)/python run_bench.py papers --rows results/reference/papers-cpu --format markdown > docs/papers.md
+	$(BIN)/python run_bench.py papers --rows results/reference/papers-cpu --output results/reference/papers-cpu \
+		--format markdown > docs/papers.md
+
+notebooks: setup  ## run the notebooks again and keep what they show
+	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
 
 baseline: setup  ## show which static figures differ from bench/regression/baseline.json, and accept them
 	$(BIN)/python -m bench.regression.baseline

@@ -17,8 +17,8 @@ from bench.cell import Cell, alone, judge, pair
 from bench.compare import Comparison
 from bench.environment import pick_device
 from bench.isolation import Isolated, WorkerLost
-from bench.measure.generations import LOOKS, ratio_at
-from bench.measure.stats import Interval
+from bench.measure.generations import ratio_within
+from bench.measure.stats import CONFIDENCE, Interval
 from bench.plan import Tracing, one_line
 from bench.row import make_row
 from bench.session import Request, check_method
@@ -27,6 +27,8 @@ from bench.trial import Broken
 from bench.worker import Task
 from modules.options import SpecError
 
+LOOKS = (6, 10, 14)
+"""After how many pairs of processes a case is looked at; one that is decided is not measured for the next look."""
 QUADS, SAMPLES = 4, 5
 _ROOT = Path(__file__).resolve().parents[1]
 _ORDERS = ("ABBA", "BAAB")
@@ -145,16 +147,17 @@ def duel(
             side.tracings = side.measurer.trace(cases, lambda number, total: None)
         going = [case for case in cases if all(side.tracings[case].figures is not None for side in (new, old))]
         for look in LOOKS:
-            while generation < look.generations and going:
+            while generation < look and going:
                 generation += 1
                 for number, case in enumerate(going, 1):
-                    progress(f"processes {generation} of {look.generations}, case {number} of {len(going)}: {case}")
+                    progress(f"processes {generation} of {look}, case {number} of {len(going)}: {case}")
                     _quads(case, new, old)
                 for side in (new, old):
                     side.measurer.close()
             going = [case for case in going if case not in new.failures and case not in old.failures]
             for case in going:
-                ratios[case] = ratio_at(look, generation_ratios(new.slices[case], old.slices[case]))
+                found = generation_ratios(new.slices[case], old.slices[case])
+                ratios[case] = _bounded(found, thresholds.of(case.entry), len(cases))
             going = [case for case in going if judge(ratios[case], 0.0, thresholds.of(case.entry))[0] == "undecided"]
     finally:
         new.measurer.close()
@@ -168,6 +171,19 @@ def _quads(case: Case, new: Side, old: Side) -> None:
     for quad in range(QUADS):
         for letter in _ORDERS[quad % len(_ORDERS)]:
             (new if letter == "A" else old).slice(case)
+
+
+def _bounded(ratios: Sequence[float], threshold: float, cases: int) -> Interval:
+    """The ratio of a case with the interval that it is judged by.
+
+    What is *same* is bounded at 95 %. What is not must be surer, as it fails a change: all intervals of all cases, at
+    all looks, hold together at 95 %. Too few ratios for that have no bounds.
+    """
+    usual = ratio_within(ratios, 1 - CONFIDENCE)
+    if usual is not None and judge(usual, 0.0, threshold)[0] == "same":
+        return usual
+    surer = ratio_within(ratios, (1 - CONFIDENCE) / (cases * len(LOOKS)))
+    return surer or Interval(statistics.median(ratios), None, None)
 
 
 def _cell(case: Case, new: Side, old: Side, ratios: Mapping[Case, Interval], thresholds: Thresholds) -> Cell:

@@ -11,8 +11,8 @@ import pytest
 from bench import duel
 from bench.case import Case, make_case
 from bench.duel import QUADS, Side, generation_ratios, modules_of
-from bench.measure.generations import Look
 from bench.measure.method import make_method
+from bench.measure.stats import Interval
 from bench.plan import Tracing, trace_case
 from bench.threshold import Thresholds
 from bench.trial import Broken
@@ -26,6 +26,17 @@ METHOD = make_method({"seconds": 0.05, "warm_seconds": 0.02, "sample_ms": 0.1})
 def slices(*milliseconds: float) -> list[list[float]]:
     """Two slices a quad, of three samples each."""
     return [[ms, ms, ms] for ms in milliseconds for _ in range(2)]
+
+
+def test_six_pairs_that_all_were_slower_are_no_regression_yet() -> None:
+    assert duel._bounded([1.3] * 6, 0.1, 1) == Interval(1.3, None, None)
+    assert duel._bounded([1.3] * 10, 0.1, 1) == Interval(1.3, 1.3, 1.3)
+
+
+def test_with_many_cases_one_must_be_surer() -> None:
+    ratios = [0.99, *[1.3] * 13]
+    assert duel._bounded(ratios, 0.1, 3) == Interval(1.3, 1.3, 1.3)
+    assert duel._bounded(ratios, 0.1, 100) == Interval(1.3, 0.99, 1.3)
 
 
 def test_a_generation_s_ratio_is_new_over_old() -> None:
@@ -65,12 +76,13 @@ class Scripted:
     ("times", "pairs", "verdict", "regressed"),
     [
         ([1.0] * 6, 6, "same", False),
-        ([1.3, 1.25, 1.4, 1.3, 1.2, 1.3], 6, "slower", True),
-        ([1.02, 1.01, 1.03, 1.02, 1.05, 1.01], 6, "slower", False),
-        ([0.8] * 6, 6, "faster", False),
-        ([1.0, 1.2, 0.9, 1.0, 1.0, 1.0, *[1.0] * 8], 14, "same", False),
+        ([1.3, 1.25, 1.4, 1.3, 1.2, 1.3] * 2, 10, "slower", True),
+        ([1.3] * 6 + [0.99] * 8, 14, "undecided", False),
+        ([1.05, 1.04, 1.12, 1.03, 1.05] * 2, 10, "slower", False),
+        ([0.8] * 10, 10, "faster", False),
+        ([1.0, 1.2, 0.9, 1.0, 1.0, 1.0, *[1.0] * 8], 10, "same", False),
         ([1.3, 0.9, 1.3, 1.3, 1.3, 1.3, *[1.3] * 8], 14, "slower", True),
-        ([1.2, 0.8, *[1.2, 0.8] * 6], 14, "undecided", False),
+        ([1.2, 0.8] * 7, 14, "undecided", False),
     ],
 )
 def test_a_case_goes_on_until_it_is_decided(
@@ -148,7 +160,7 @@ def test_a_changed_block_and_one_that_the_base_has_not_are_named(
     )
     git = ["git", "-C", str(repository), "-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
     subprocess.run([*git, "commit", "--quiet", "-am", "second"], check=True)
-    monkeypatch.setattr(duel, "LOOKS", (Look(1, 1),))
+    monkeypatch.setattr(duel, "LOOKS", (1,))
 
     cases = [make_case(name, {}, 8, 8, 16) for name in ("snl", "gc", "pam")]
     with modules_of("HEAD", repository) as base:
