@@ -181,21 +181,17 @@ def papers(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder of a sweep or of training runs: results/<run>")],
+    run: Annotated[Path, typer.Argument(help="Folder of results: a sweep, training runs, a profile, attention")],
     cost: Annotated[Path | None, typer.Option(help="Sweep that prices training runs, for one's own cost/")] = None,
     baseline: Annotated[str, typer.Option(help="Block that training runs are compared with")] = "identity",
     readme: Annotated[Path | None, typer.Option(help="Rebuild the marked tables of this file as well")] = None,
     format: Print = Format.table,
 ) -> int:
-    """Rebuild tables, plots and report.md of a run from its rows."""
-    from bench.report import is_training, rebuild, show_accuracy, show_run, write, write_accuracy
+    """Rebuild the pages, tables and plots of a folder of results from its rows."""
+    from bench.report import rebuild, show_folder, write_folder
 
-    if is_training(run):
-        paths = write_accuracy(run, cost, baseline)
-        print(show_accuracy(run, format.value, baseline))
-    else:
-        paths = write(run)
-        print(show_run(run, format.value))
+    paths = write_folder(run, cost, baseline)
+    print(show_folder(run, format.value, baseline))
     if readme is not None and rebuild(readme):
         paths.append(readme)
     print("\n".join(f"wrote {path}" for path in paths), file=sys.stderr)

@@ -149,6 +149,8 @@ def duel(
         for look in LOOKS:
             while generation < look and going:
                 generation += 1
+                for side in (new, old):
+                    side.measurer.start()
                 for number, case in enumerate(going, 1):
                     progress(f"processes {generation} of {look}, case {number} of {len(going)}: {case}")
                     _quads(case, new, old)

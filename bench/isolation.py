@@ -130,6 +130,13 @@ class Isolated:
     path: tuple[Path, ...] = ()
     ready: Ready | None = field(default=None, init=False)
     _worker: Worker | None = field(default=None, init=False)
+    _starting: bool = field(default=False, init=False)
+
+    def start(self) -> None:
+        """Begin to start a worker if there is none, without waiting until it is ready; `prepare` waits."""
+        if self._worker is None:
+            task = self.task if self.ready is None else replace(self.task, rates=False)
+            self._worker, self._starting = Worker(task, self.timeout, self.path), True
 
     def prepare(self) -> Ready:
         """Have a worker, and what it said when it was ready. Only the first of them measures the machine.
@@ -137,12 +144,12 @@ class Isolated:
         Raises:
             SpecError: it cannot start; the last line that it printed says why.
         """
-        if self._worker is None:
-            task = self.task if self.ready is None else replace(self.task, rates=False)
-            self._worker = Worker(task, self.timeout, self.path)
+        self.start()
+        assert self._worker is not None
+        if self._starting:
             try:
                 ready: Ready = self._worker.answer()
-                self.ready = self.ready or ready
+                self.ready, self._starting = self.ready or ready, False
             except WorkerLost as lost:
                 self.close()
                 raise SpecError(f"no worker could be started: {one_line(lost)}") from None

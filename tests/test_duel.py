@@ -62,8 +62,10 @@ class Scripted:
     def trace(self, cases: list[Case], told: object) -> dict[Case, Tracing]:
         return {case: trace_case(case) for case in cases}
 
-    def slice(self, case: Case, samples: int) -> list[float]:
+    def start(self) -> None:
         self.begun = True
+
+    def slice(self, case: Case, samples: int) -> list[float]:
         return [self.generations[0]] * samples
 
     def close(self) -> None:

@@ -1,10 +1,13 @@
 """Rows to frames to tables, plots and reports. Needs no torch."""
 
-from bench.report.accuracy import is_training, show_accuracy, write_accuracy
+from bench.report.accuracy import show_accuracy, write_accuracy
+from bench.report.attention import show_attention, write_attention
+from bench.report.breakdown import show_profile, write_profile
 from bench.report.claims import Section, show_claims, write_claims
 from bench.report.comparison import show_comparison
 from bench.report.formats import FORMATS, render
-from bench.report.frame import build, load
+from bench.report.folder import load, show_folder, write_folder
+from bench.report.frame import build
 from bench.report.page import write
 from bench.report.readme import rebuild, stale
 from bench.report.selfcheck import show_selftest
@@ -14,19 +17,24 @@ __all__ = [
     "FORMATS",
     "Section",
     "build",
-    "is_training",
     "load",
     "rebuild",
     "render",
     "show_accuracy",
+    "show_attention",
     "show_claims",
     "show_comparison",
     "show_estimate",
+    "show_folder",
     "show_list",
+    "show_profile",
     "show_run",
     "show_selftest",
     "stale",
     "write",
     "write_accuracy",
+    "write_attention",
     "write_claims",
+    "write_folder",
+    "write_profile",
 ]
