@@ -297,7 +297,9 @@ def profile(
     impl: Impl = None,
     memory_format: MemoryFormat = None,
     device: Device = "auto",
-    trace: Annotated[Path | None, typer.Option(help="Write the calls, a process a case, to this .json for Perfetto")] = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="Write the calls, a process a case, to this .json for Perfetto")
+    ] = None,
     memory: Annotated[Path | None, typer.Option(help="Write a timeline of traced live memory to this .html")] = None,
     out: Out = None,
     plugin: Plugin = None,

@@ -5,8 +5,8 @@ from bench.report.attention import show_attention, write_attention
 from bench.report.breakdown import show_profile, write_profile
 from bench.report.claims import Section, show_claims, write_claims
 from bench.report.comparison import show_comparison
-from bench.report.formats import FORMATS, render
 from bench.report.folder import load, show_folder, write_folder
+from bench.report.formats import FORMATS, render
 from bench.report.frame import build
 from bench.report.page import write
 from bench.report.readme import rebuild, stale
