@@ -29,7 +29,7 @@ from modules.options import SpecError
 
 LOOKS = (6, 10, 14)
 """After how many pairs of processes a case is looked at; one that is decided is not measured for the next look."""
-QUADS, SAMPLES = 4, 5
+QUADS, SAMPLES = 3, 5
 _ROOT = Path(__file__).resolve().parents[1]
 _ORDERS = ("ABBA", "BAAB")
 Progress = Callable[[str], None]

@@ -44,7 +44,7 @@ def test_a_generation_s_ratio_is_new_over_old() -> None:
 
 
 def test_one_quad_in_a_burst_of_noise_leaves_no_trace() -> None:
-    assert generation_ratios(slices(1.0, 9.0, 1.0, 1.0), slices(*[1.0] * QUADS)) == [1.0]
+    assert generation_ratios(slices(1.0, 9.0, 1.0), slices(*[1.0] * QUADS)) == [1.0]
 
 
 def test_a_drift_that_both_share_leaves_no_trace() -> None:
