@@ -48,7 +48,7 @@ def test_one_quad_in_a_burst_of_noise_leaves_no_trace() -> None:
 
 
 def test_a_drift_that_both_share_leaves_no_trace() -> None:
-    drifting = [1.0 + 0.1 * number for number in range(12)]
+    drifting = [1.0 + 0.1 * number for number in range(3 * QUADS)]
     assert generation_ratios(slices(*drifting), slices(*drifting)) == [1.0] * 3
 
 
