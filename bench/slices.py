@@ -31,11 +31,17 @@ class Slicer:
                 self._sampler = Sampler(self._clock, self._method, flush=flush_for(self._method, case.device))
                 self._member, self._case = Member(case.label, timed_call(work, self._method)), case
                 self._sampler.warm_up(self._member)
-            already = len(self._member.samples)
-            for number in range(already, already + samples):
-                self._sampler.sample(number, self._member)
-            return self._member.times[already:]
+            return self._slice(self._member, samples)
         except Exception as error:  # whatever a block raises is its result
             self._member = None
             fields = failure(error)
             return Broken(case.label, str(fields["status"]), str(fields["reason"]))
+
+    def _slice(self, member: Member, samples: int) -> list[float]:
+        """The samples; only the first needs an untimed call ahead, as all others follow one of the same block."""
+        already, primed = len(member.samples), member.primed
+        for number in range(already, already + samples):
+            self._sampler.sample(number, member)
+            member.primed = False
+        member.primed = primed
+        return member.times[already:]
