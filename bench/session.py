@@ -195,7 +195,7 @@ def _closing(store: Store, summary: Summary, missing: int, seconds: float) -> st
     counts = ", ".join([*measured, *([f"{missing} missing"] if missing else [])]) or "nothing missing"
     share = f", {summary.busy_seconds / seconds:.0%} of it in warm-up or timed calls" if summary.busy_seconds else ""
     lines = [f"{counts}; {len(store.rows)} rows in all; {seconds:.0f} s{share}", f"rows    {store.folder}/rows.jsonl"]
-    places = (("report", "report.md"), ("tables", "tables/"), ("plots", "plots/"))
+    places = (("report", "report.md"), ("page", "report.html"), ("tables", "tables/"), ("plots", "plots/"))
     return "\n".join([*lines, *(f"{name:7} {store.folder}/{place}" for name, place in places)])
 
 

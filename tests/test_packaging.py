@@ -26,9 +26,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
+SUFFIXES = (".py", ".toml", ".csv", ".json", ".j2", ".css", ".js")
+
+
 def test_the_suites_and_every_source_file_are_installed(site: Path) -> None:
     for folder in ("bench", "modules"):
-        files = (path for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".toml", ".csv", ".json"))
+        files = (path for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES)
         wanted = {path.relative_to(ROOT) for path in files}
         assert wanted
         assert all((site / path).exists() for path in wanted)

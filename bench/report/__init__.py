@@ -8,6 +8,7 @@ from bench.report.comparison import show_comparison
 from bench.report.folder import load, show_folder, write_folder
 from bench.report.formats import FORMATS, render
 from bench.report.frame import build
+from bench.report.html import write_html
 from bench.report.page import write
 from bench.report.readme import rebuild, stale
 from bench.report.selfcheck import show_selftest
@@ -36,5 +37,6 @@ __all__ = [
     "write_attention",
     "write_claims",
     "write_folder",
+    "write_html",
     "write_profile",
 ]

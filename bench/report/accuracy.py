@@ -44,7 +44,8 @@ def is_training(folder: Path) -> bool:
 
 
 def write_accuracy(folder: Path, sweep: Path | None = None, baseline: str = BASELINE) -> list[Path]:
-    """Rebuild `tables/`, `plots/` and `accuracy.md` of a folder of training runs; the paths written, the page first.
+    """Rebuild `tables/`, `plots/`, `accuracy.md` and `report.html` of a folder of training runs; the paths written, the
+    page first.
 
     Plots that an earlier call drew and this one did not are removed. Runs of different data sets, image sizes or
     recipes are kept in parts, never in one table.
@@ -69,7 +70,9 @@ def write_accuracy(folder: Path, sweep: Path | None = None, baseline: str = BASE
     written = [*_write_tables(found, folder / "tables", baseline), *written]
     page = folder / REPORT
     page.write_text(_page(folder, found, plots, baseline, costs is not None), encoding="utf-8", newline="\n")
-    return [page, *written]
+    from bench.report.html import write_html
+
+    return [page, write_html(folder, sweep, baseline), *written]
 
 
 def show_accuracy(folder: Path, format: str = "table", baseline: str = BASELINE) -> str:

@@ -44,7 +44,7 @@ SUFFIXES = (".md", ".csv", ".tex", ".svg", ".png")
 
 
 def write(run: Path) -> list[Path]:
-    """Rebuild `tables/`, `plots/` and `report.md` of a run folder; the paths written, `report.md` first.
+    """Rebuild `tables/`, `plots/`, `report.md` and `report.html` of a run folder; the paths written, `report.md` first.
 
     Tables and plots that an earlier call wrote and this one did not are removed. Rows of different environments,
     methods or devices are kept in separate parts, never in one table.
@@ -66,7 +66,9 @@ def write(run: Path) -> list[Path]:
     _remove_stale(run, set(written))
     report = run / "report.md"
     report.write_text(text(run, frame, machine, plots), encoding="utf-8", newline="\n")
-    return [report, *written]
+    from bench.report.html import write_html
+
+    return [report, write_html(run), *written]
 
 
 def text(run: Path, frame: pd.DataFrame, machine: Machine, plots: list[Plot]) -> str:

@@ -266,7 +266,8 @@ def _outcome(
     folder = archive.folder
     lines = [f"{told}; {len(archive.records)} runs in all; {seconds:.0f} s", f"runs    {folder}/runs.jsonl"]
     if archive.records:
-        lines += [f"{name:7} {folder}/{place}" for name, place in (("report", "accuracy.md"), ("plots", "plots/"))]
+        places = (("report", "accuracy.md"), ("page", "report.html"), ("plots", "plots/"))
+        lines += [f"{name:7} {folder}/{place}" for name, place in places]
     if interrupted:
         lines.append(f"interrupted; to go on: {shlex.join(['python', 'run_bench.py', *sys.argv[1:]])}")
     failed = any(status != "ok" for status in statuses)

@@ -139,7 +139,7 @@ def test_write_makes_page_tables_and_plots_and_removes_what_is_stale(tmp_path: P
     assert all(path.exists() for path in written)
     made = {path.relative_to(folder).as_posix() for path in written[1:]}
     names = {f"tables/{name}.{end}" for name in ("accuracy", "differences") for end in ("md", "csv", "tex")}
-    assert made == names | {f"plots/learning-scenes-64-default.{end}" for end in ("svg", "png")}
+    assert made == names | {f"plots/learning-scenes-64-default.{end}" for end in ("svg", "png")} | {"report.html"}
     assert sorted(path.name for path in (folder / "plots").iterdir() if path not in written) == ["time-kept.svg"]
     page = (folder / "accuracy.md").read_text()
     assert "not drawn against cost: no sweep of costs was given" in page

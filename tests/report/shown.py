@@ -1,0 +1,62 @@
+"""What a browser shows of report.html: its cells, its selects, its plots, its colours."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Locator, Page, expect
+
+
+def cells(page: Page, name: str, listing: str = "rows") -> list[str]:
+    """The shown texts of a column."""
+    heads = page.locator(f"#{listing} thead th")
+    place = [text.strip() for text in heads.all_inner_texts()].index(name) + 1
+    found = page.locator(f"#{listing} tbody tr[data-row] > :nth-child({place})")
+    return [text.strip() for text in found.all_inner_texts()]
+
+
+def choose(page: Page, name: str, option: str, within: str = "#rows") -> None:
+    """Choose an option of a select."""
+    page.locator(f"{within} select[name={name}]").select_option(option)
+
+
+def head(page: Page, name: str) -> Locator:
+    """The button that sorts by a column."""
+    return page.locator("#rows thead").get_by_role("button", name=name, exact=True)
+
+
+def count(page: Page) -> Locator:
+    """What is announced of the number of rows."""
+    return page.locator("#rows .count")
+
+
+def overflow(page: Page) -> int:
+    """Pixels by which the page is wider than its window."""
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+def drawn(page: Page, plot: str) -> Locator:
+    """The plot, in view and drawn."""
+    page.locator(f"[data-plot={plot}]").scroll_into_view_if_needed()
+    place = page.locator(f"[data-plot={plot}] .plot")
+    expect(place.locator(".main-svg").first).to_be_attached()
+    return place
+
+
+def counted(text: str) -> float:
+    """The number that a count with a unit stands for."""
+    units = {"k": 1e3, "M": 1e6, "G": 1e9}
+    return float(text.rstrip("kMG")) * units.get(text[-1], 1)
+
+
+def dark(page: Page) -> bool:
+    """Whether the page has a dark ground."""
+    return sum(levels(page.evaluate("getComputedStyle(document.body).backgroundColor"))) < 120
+
+
+def ink(page: Page) -> str:
+    """The colour that text is written in."""
+    return str(page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--ink').trim()"))
+
+
+def levels(colour: str) -> list[int]:
+    """Red, green and blue of `rgb(1, 2, 3)`."""
+    return [int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(", ")]
