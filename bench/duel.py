@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import statistics
 import subprocess
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from bench.case import Case
@@ -117,7 +119,7 @@ class Side:
             broken = self.failures[case]
             return make_row(case.row(), static, {"status": broken.status, "reason": broken.reason})
         times = [ms for taken in self.slices.get(case, ()) for ms in taken]
-        return make_row(case.row(), static, {"status": "ok", "latency_ms": statistics.median(times) if times else None})
+        return make_row(case.row(), static, {"status": "ok", "latency_ms": undisturbed(times) if times else None})
 
 
 def duel(
@@ -164,8 +166,11 @@ def duel(
     finally:
         new.measurer.close()
         old.measurer.close()
-    note = f"{generation} pairs of processes took turns; cases that were decided after fewer rested"
-    return Comparison(tuple(_cell(case, new, old, ratios, thresholds) for case in cases), (note,) if generation else ())
+    notes = (
+        f"{generation} pairs of processes took turns; cases that were decided after fewer rested",
+        "ms: tenth percentile of all samples; ratio: median of the pairs' ratios of it",
+    )
+    return Comparison(tuple(_cell(case, new, old, ratios, thresholds) for case in cases), notes if generation else ())
 
 
 def _quads(case: Case, new: Side, old: Side) -> None:
@@ -198,14 +203,20 @@ def _cell(case: Case, new: Side, old: Side, ratios: Mapping[Case, Interval], thr
 
 
 def generation_ratios(new: Sequence[Sequence[float]], old: Sequence[Sequence[float]]) -> list[float]:
-    """One ratio of new to old time a generation: the median of its quads' ratios, each of medians of its two slices.
+    """One ratio of new to old time a generation: of what its calls take when nothing disturbs them, see `undisturbed`.
 
     Args:
         new, old: slices in the order in which they were taken, two of each to a quad, `QUADS` quads to a generation.
     """
-    ours, theirs = ([statistics.median([*a, *b]) for a, b in zip(s[::2], s[1::2], strict=True)] for s in (new, old))
-    quads = [a / b for a, b in zip(ours, theirs, strict=True)]
-    return [statistics.median(quads[start : start + QUADS]) for start in range(0, len(quads), QUADS)]
+    many = 2 * QUADS
+    starts = range(0, len(new), many)
+    ours, theirs = ([undisturbed([*itertools.chain(*s[at : at + many])]) for at in starts] for s in (new, old))
+    return [a / b for a, b in zip(ours, theirs, strict=True)]
+
+
+def undisturbed(milliseconds: Sequence[float]) -> float:
+    """The tenth percentile: what else a machine does only adds time, and in bursts; the fast end is what a call takes."""
+    return float(np.quantile(milliseconds, 0.1))
 
 
 def _git(root: Path, *arguments: str) -> str | None:
