@@ -215,7 +215,7 @@ def generation_ratios(new: Sequence[Sequence[float]], old: Sequence[Sequence[flo
 
 
 def undisturbed(milliseconds: Sequence[float]) -> float:
-    """The tenth percentile: what else a machine does only adds time, and in bursts; the fast end is what a call takes."""
+    """The tenth percentile: what else a machine does adds time, in bursts; the fast end is what a call takes."""
     return float(np.quantile(milliseconds, 0.1))
 
 
