@@ -12,6 +12,7 @@ LINE = (
     ("bench.arguments",),
     ("modules",),
     ("bench.row",),
+    ("bench.record",),
     ("bench.case", "bench.axes"),
     ("bench.plugin", "bench.catalogue"),
     ("bench.workload",),
@@ -39,7 +40,7 @@ LINE = (
 )
 REPORT = "bench.report"
 ARGUMENTS = "bench.arguments"
-SCHEMAS = ("bench.row", "bench.training.record", "bench.profiling.record", "bench.attention.record")
+SCHEMAS = ("bench.row", "bench.record", "bench.training.record", "bench.profiling.record", "bench.attention.record")
 
 
 def name_of(path: Path) -> str:

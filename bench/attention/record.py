@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.row import RunError
+from bench.record import fill, read
 
 SCHEMA = 1
 ATTENTION = "attention.jsonl"
@@ -60,18 +59,13 @@ FIELDS: Mapping[str, object] = {
 
 
 def make_record(*parts: Mapping[str, Any]) -> dict[str, Any]:
-    """A record with the given fields set, later parts over earlier ones, and null elsewhere.
+    """A record with the given fields set, see `bench.record.fill`.
 
     Raises:
         KeyError: a field that the schema does not have.
         ValueError: an unknown status, or one other than `ok` without a reason.
     """
-    record = dict(FIELDS)
-    for part in parts:
-        unknown = set(part) - set(FIELDS)
-        if unknown:
-            raise KeyError(f"no such field: {', '.join(sorted(unknown))}")
-        record |= part
+    record = fill(FIELDS, *parts)
     if record["status"] not in STATUSES or (record["status"] != "ok" and not record["reason"]):
         raise ValueError(f"status {record['status']!r} with the reason {record['reason']!r}")
     return record
@@ -83,19 +77,8 @@ def read_attention(path: Path) -> list[dict[str, Any]]:
     Raises:
         RunError: the file cannot be read, or holds something else.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"cannot read '{path}': {getattr(error, 'strerror', None) or 'not text'}") from None
     found: dict[str, dict[str, Any]] = {}
-    for number, line in enumerate(lines[:-1], 1):  # the last is empty, or a line that was never finished
-        try:
-            record = json.loads(line)
-        except ValueError:
-            raise RunError(f"'{path}', line {number} is not JSON") from None
-        if not isinstance(record, dict) or record.get("schema") != SCHEMA or record.get("status") not in STATUSES:
-            raise RunError(f"'{path}', line {number} is not a record of attention of schema {SCHEMA}")
-        whole = {**FIELDS, **record}
-        found.pop(str(whole["key"]), None)
-        found[str(whole["key"])] = whole
+    for record in read(path, FIELDS, "a record of attention"):
+        found.pop(str(record["key"]), None)
+        found[str(record["key"])] = record
     return list(found.values())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.row import STATUSES, RunError
+from bench.record import fill, read
+from bench.row import STATUSES
 
 SCHEMA = 1
 PROFILE = "profile.jsonl"
@@ -67,18 +67,13 @@ FIELDS: Mapping[str, object] = {
 
 
 def make_record(*parts: Mapping[str, Any]) -> dict[str, Any]:
-    """A record with the given fields set, later parts over earlier ones, and null elsewhere.
+    """A record with the given fields set, see `bench.record.fill`.
 
     Raises:
         KeyError: a field that the schema does not have.
         ValueError: a status that does not exist, or none of its reason.
     """
-    record = dict(FIELDS)
-    for part in parts:
-        unknown = set(part) - set(FIELDS)
-        if unknown:
-            raise KeyError(f"no such field: {', '.join(sorted(unknown))}")
-        record |= part
+    record = fill(FIELDS, *parts)
     if record["status"] not in STATUSES or (record["status"] != "ok" and not record["reason"]):
         raise ValueError(f"status {record['status']!r} with reason {record['reason']!r}")
     return record
@@ -90,18 +85,4 @@ def read_profiles(path: Path) -> list[dict[str, Any]]:
     Raises:
         RunError: the file cannot be read, or holds something else.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        told = getattr(error, "strerror", None) or "not text"
-        raise RunError(f"cannot read '{path}': {told}; give the folder of a profile, results/profile-...") from None
-    records = []
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            raise RunError(f"'{path}', line {number} is not JSON") from None
-        if not isinstance(record, dict) or record.get("schema") != SCHEMA or "label" not in record:
-            raise RunError(f"'{path}', line {number} is not a profiled case of schema {SCHEMA}")
-        records.append({**FIELDS, **record})
-    return records
+    return read(path, FIELDS, "a profiled case")

@@ -18,6 +18,7 @@ from bench.report.digits import MISSING, percent
 from bench.report.formats import Grid
 from bench.report.groups import PART, SETTING, all_groups, parts
 from bench.report.machine import Machine
+from bench.report.page import sampling
 from bench.report.tables import Table, status
 from bench.row import SUITE
 
@@ -157,13 +158,7 @@ def _noise(frame: pd.DataFrame) -> Chapter:
 
 def _method(run: Path, frame: pd.DataFrame, machine: Machine) -> Chapter:
     hashes = ", ".join(name for name in dict.fromkeys(frame["method"]) if name) or "not recorded"
-    words = [f"Method: {hashes}.", *machine.choices()]
-    rounds = frame.loc[frame["status"] == "ok", "rounds"].dropna()
-    if len(rounds):
-        words.append(f"Rounds a case: median {rounds.median():.0f}, from {rounds.min()} to {rounds.max()}.")
-    stops = Counter(reason for reason in frame["stop_reason"] if reason)
-    if stops:
-        words.append(f"Sampling ended by: {', '.join(f'{reason} ({many})' for reason, many in stops.most_common())}.")
+    words = [f"Method: {hashes}.", *machine.choices(), *sampling(frame)]
     held = {name.removeprefix(SETTINGS): _fact(value) for name, value in machine.facts.items() if _is_setting(name)}
     shown = (Table("", Grid(("setting", "value"), tuple(held.items()), "lr")),) if held else ()
     suite = run / SUITE

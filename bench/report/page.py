@@ -149,16 +149,22 @@ def _method(run: Path, frame: pd.DataFrame, machine: Machine) -> list[str]:
     )
     if settings:
         words.append(f"Settings: {settings}.")
-    words += machine.choices()
+    words += [*machine.choices(), *sampling(frame)]
+    suite = run / SUITE
+    shown = [f"```toml\n{suite.read_text(encoding='utf-8').rstrip()}\n```"] if suite.exists() else []
+    return [" ".join(words), *(["The suite, with its method settings:"] if shown else []), *shown]
+
+
+def sampling(frame: pd.DataFrame) -> list[str]:
+    """How many rounds the cases got, and why sampling ended, in sentences."""
+    words = []
     rounds = frame.loc[frame["status"] == "ok", "rounds"].dropna()
     if len(rounds):
         words.append(f"Rounds a case: median {rounds.median():.0f}, from {rounds.min()} to {rounds.max()}.")
     stops = Counter(reason for reason in frame["stop_reason"] if reason)
     if stops:
         words.append(f"Sampling ended by: {', '.join(f'{reason} ({many})' for reason, many in stops.most_common())}.")
-    suite = run / SUITE
-    shown = [f"```toml\n{suite.read_text(encoding='utf-8').rstrip()}\n```"] if suite.exists() else []
-    return [" ".join(words), *(["The suite, with its method settings:"] if shown else []), *shown]
+    return words
 
 
 def _reading(frame: pd.DataFrame) -> str:

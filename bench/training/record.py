@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.row import RUNS, RunError
+from bench.record import fill, read
+from bench.row import RUNS
 
 __all__ = ["FIELDS", "FOLDS", "PRICED", "RUNS", "SCHEMA", "make_record", "packed", "read_records", "unpacked"]
 
@@ -73,18 +73,12 @@ def unpacked(text: str) -> str:
 
 
 def make_record(*parts: Mapping[str, Any]) -> dict[str, Any]:
-    """A record with the given fields set, later parts over earlier ones, and null elsewhere.
+    """A record with the given fields set, see `bench.record.fill`.
 
     Raises:
         KeyError: a field that the schema does not have.
     """
-    record = dict(FIELDS)
-    for part in parts:
-        unknown = set(part) - set(FIELDS)
-        if unknown:
-            raise KeyError(f"no such field: {', '.join(sorted(unknown))}")
-        record |= part
-    return record
+    return fill(FIELDS, *parts)
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -93,17 +87,4 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     Raises:
         RunError: the file cannot be read, or holds something else.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"cannot read '{path}': {getattr(error, 'strerror', None) or 'not text'}") from None
-    records = []
-    for number, line in enumerate(lines[:-1], 1):  # the last is empty, or a line that was never finished
-        try:
-            record = json.loads(line)
-        except ValueError:
-            raise RunError(f"'{path}', line {number} is not JSON") from None
-        if not isinstance(record, dict) or record.get("schema") != SCHEMA or "label" not in record:
-            raise RunError(f"'{path}', line {number} is not a training run of schema {SCHEMA}")
-        records.append({**FIELDS, **record})
-    return records
+    return read(path, FIELDS, "a training run")

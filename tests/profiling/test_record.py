@@ -48,7 +48,7 @@ def test_a_broken_file_is_one_clear_line(tmp_path: Path, text: str, expected: st
 
 
 def test_a_folder_without_records_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"cannot read .*give the folder of a profile"):
+    with pytest.raises(RunError, match=r"cannot read .*No such file"):
         read_profiles(tmp_path / PROFILE)
 
 
