@@ -1,4 +1,4 @@
-"""The affinity core that the non-local blocks share, and how their result joins the input."""
+"""The affinity core that the non-local blocks share, by operators or fused, and how their result joins the input."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from modules.fused_attention import attend_fused
 from modules.observation import observe
 
+Implementation: TypeAlias = Literal["reference", "fused"]
 Normalise: TypeAlias = Literal["softmax", "count"]
 Fusion: TypeAlias = Literal["add", "concat", "project", "none"]
 
@@ -20,10 +22,12 @@ def attend(
     *,
     normalise: Normalise = "softmax",
     scale: float | None = None,
+    impl: Implementation = "reference",
 ) -> Tensor:
-    """Aggregate S values for each of N positions by affinity, one operation after the other as published.
+    """Aggregate S values for each of N positions by affinity.
 
-    The affinity is one name, rebound at each step: at most two N x S tensors live at once.
+    `reference` runs one operation after the other as published. Its affinity is one name, rebound at each step: at
+    most two N x S tensors live at once. `fused` has none, see `modules.fused_attention`, and shows none to observers.
 
     Args:
         query_BND: one query a position.
@@ -31,12 +35,15 @@ def attend(
         value_BSE: one value an anchor.
         normalise: softmax over the S anchors, or division by their number.
         scale: what the affinity is multiplied by before normalisation.
+        impl: how it is computed; the result is the same.
 
     Returns:
         O of shape (B,N,E).
 
     Source: Non-local Neural Networks, Eq. 1-5; Asymmetric Non-local Neural Networks, Eq. 2-4.
     """
+    if impl == "fused":
+        return attend_fused(query_BND, key_BDS, value_BSE, normalise, 1.0 if scale is None else scale)
     affinity = torch.bmm(query_BND, key_BDS)
     if scale is not None:
         affinity = affinity * scale

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from modules.attention import inner_width
+from modules.attention import Implementation, inner_width
+from modules.pointwise import joined
 from modules.registry import register
 
 
@@ -20,6 +22,7 @@ class CompactNonLocal(nn.Module):
         inner: D; C/2 where not given.
         groups: of D and of C.
         scale: divide the scalar by the root of what it sums over, D/groups * N.
+        impl: operator by operator as published, or fused.
 
     Shapes: (B,C,H,W) -> (B,C,H,W).
 
@@ -27,7 +30,14 @@ class CompactNonLocal(nn.Module):
         ValueError: C or D is not divisible by the groups.
     """
 
-    def __init__(self, channels: int, inner: int | None = None, groups: int = 8, scale: bool = False) -> None:
+    def __init__(
+        self,
+        channels: int,
+        inner: int | None = None,
+        groups: int = 8,
+        scale: bool = False,
+        impl: Implementation = "reference",
+    ) -> None:
         super().__init__()
         if groups < 1:
             raise ValueError(f"groups must be at least 1, not {groups}")
@@ -36,7 +46,7 @@ class CompactNonLocal(nn.Module):
         width = inner_width(channels, inner)
         if width % groups:
             raise ValueError(f"inner width {width} is not divisible by {groups} groups")
-        self.groups, self.scale = groups, scale
+        self.groups, self.scale, self.impl = groups, scale, impl
         self.t = nn.Conv2d(channels, width, 1, bias=False)
         self.p = nn.Conv2d(channels, width, 1, bias=False)
         self.g = nn.Conv2d(channels, width, 1, bias=False)
@@ -44,6 +54,8 @@ class CompactNonLocal(nn.Module):
         self.norm = nn.GroupNorm(groups, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.impl == "fused":
+            return self._fused(x)
         t, p, g = self.t(x), self.p(x), self.g(x)
         rows = x.shape[0] * self.groups
         affinity = torch.bmm(p.reshape(rows, 1, -1), g.reshape(rows, -1, 1))
@@ -51,4 +63,18 @@ class CompactNonLocal(nn.Module):
             affinity = affinity / (t[0].numel() / self.groups) ** 0.5
         scaled = torch.bmm(affinity, t.reshape(rows, 1, -1)).view(t.shape)
         result: Tensor = self.norm(self.z(scaled))
+        return result + x
+
+    def _fused(self, x: Tensor) -> Tensor:
+        """The projections are one, and each group's scalar scales the weights of z instead of t."""
+        weight, _ = joined(self.t, self.p, self.g)
+        batch, width = x.shape[0], self.t.out_channels
+        t, p, g = torch.split(functional.conv2d(x, weight[:, :, None, None]).flatten(2), width, dim=1)
+        rows = (batch, self.groups, -1)
+        affinity = torch.bmm(p.reshape(batch * self.groups, 1, -1), g.reshape(batch * self.groups, -1, 1)).view(rows)
+        if self.scale:
+            affinity = affinity / (t[0].numel() / self.groups) ** 0.5
+        weight = affinity.unsqueeze(3) * self.z.weight.reshape(1, self.groups, -1, width // self.groups)
+        scaled = torch.bmm(weight.flatten(0, 1), t.reshape(batch * self.groups, width // self.groups, -1))
+        result: Tensor = self.norm(scaled.view(x.shape))
         return result + x
