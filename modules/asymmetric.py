@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from modules.anchors import AnchorSampling, Sampling
 from modules.attention import Fuse, Fusion, Implementation, as_map, attend, inner_width
-from modules.fused_attention import relate
+from modules.fused_attention import gather
 from modules.non_local import Mode, PairwiseRelation
 from modules.observation import observe
-from modules.pointwise import joined, times, tokens
+from modules.pointwise import joined, onto_map, times, tokens
 from modules.registry import register
 
 _ANN = "Asymmetric Non-local Neural Networks for Semantic Segmentation"
@@ -80,7 +80,7 @@ class _Asymmetric(nn.Module):
         else:
             key_BSD, value_BSE = self._anchors(source, _bare(shared), self.value)
             key_BDS = key_BSD.transpose(1, 2)
-        result = relate(asking, query, key_BDS, value_BSE, self.out, scale=self.scale)
+        result = onto_map(*gather(asking, query, key_BDS, value_BSE, self.out, scale=self.scale), target)
         observe(output=result)
         return result
 
@@ -135,7 +135,7 @@ class AsymmetricPyramidNonLocal(_Asymmetric):
         seed: int = 0,
         impl: Implementation = "reference",
     ) -> None:
-        sample, join = AnchorSampling(sampling, sizes, seed, impl), Fuse(channels, fuse)
+        sample, join = AnchorSampling(sampling, sizes, seed, impl), Fuse(channels, fuse, impl=impl)
         super().__init__(channels, channels, inner, value_inner, sample, share, scale, norm, join, impl)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -181,7 +181,7 @@ class FusionNonLocal(PairwiseRelation):
         low_channels: int | None = None,
         impl: Implementation = "reference",
     ) -> None:
-        low, join = inner_width(channels, low_channels), Fuse(channels, fuse, relu=False)
+        low, join = inner_width(channels, low_channels), Fuse(channels, fuse, relu=False, impl=impl)
         super().__init__(channels, low, mode, inner, scale, sub_sample, pool, pool_first, norm, join, impl)
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
@@ -230,7 +230,7 @@ class AsymmetricFusionNonLocal(_Asymmetric):
         impl: Implementation = "reference",
     ) -> None:
         low = inner_width(channels, low_channels)
-        sample, join = AnchorSampling(sampling, sizes, seed, impl), Fuse(channels, fuse, relu=False)
+        sample, join = AnchorSampling(sampling, sizes, seed, impl), Fuse(channels, fuse, relu=False, impl=impl)
         super().__init__(channels, low, inner, value_inner, sample, share, scale, norm, join, impl)
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.fused_attention import attend_fused
-from modules.observation import observe
+from modules.observation import observe, observed
 
 Implementation: TypeAlias = Literal["reference", "fused"]
 Normalise: TypeAlias = Literal["softmax", "count"]
@@ -76,16 +76,17 @@ def inner_width(channels: int, given: int | None = None, parts: int = 2) -> int:
 class Fuse(nn.Module):
     """Join a block's result with its input: sum, concatenation, projected concatenation, or the result alone.
 
-    `project` is concat, 1x1 2C->C with bias, batch norm and, where `relu`, ReLU.
+    `project` is concat, 1x1 2C->C with bias, batch norm and, where `relu`, ReLU. Without autograd `fused`
+    adds in place.
 
     Shapes: (B,C,H,W), (B,C,H,W) -> (B,C,H,W); (B,2C,H,W) for `concat`.
 
     Source: Asymmetric Non-local Neural Networks, Eq. 5, 11 and 17; `project` is the wrapping in its authors' code.
     """
 
-    def __init__(self, channels: int, how: Fusion, relu: bool = True) -> None:
+    def __init__(self, channels: int, how: Fusion, relu: bool = True, impl: Implementation = "reference") -> None:
         super().__init__()
-        self.how = how
+        self.how, self.impl = how, impl
         if how == "project":
             layers = [nn.Conv2d(2 * channels, channels, 1), nn.BatchNorm2d(channels)]
             self.project = nn.Sequential(*layers, nn.ReLU()) if relu else nn.Sequential(*layers)
@@ -94,7 +95,8 @@ class Fuse(nn.Module):
         if self.how == "none":
             return result
         if self.how == "add":
-            return result + x
+            spare = self.impl == "fused" and not observed() and not torch.is_grad_enabled()
+            return result.add_(x) if spare else result + x
         joined = torch.cat([result, x], dim=1)
         if self.how == "concat":
             return joined

@@ -66,15 +66,18 @@ class CompactNonLocal(nn.Module):
         return result + x
 
     def _fused(self, x: Tensor) -> Tensor:
-        """The projections are one, and each group's scalar scales the weights of z instead of t."""
-        weight, _ = joined(self.t, self.p, self.g)
-        batch, width = x.shape[0], self.t.out_channels
-        t, p, g = torch.split(functional.conv2d(x, weight[:, :, None, None]).flatten(2), width, dim=1)
-        rows = (batch, self.groups, -1)
-        affinity = torch.bmm(p.reshape(batch * self.groups, 1, -1), g.reshape(batch * self.groups, -1, 1)).view(rows)
+        """Each group's scalar scales the weights of z instead of t, and what joins x is written once."""
+        result: Tensor = self.norm(self._scaled(x))
+        return result.add_(x)
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        weight, _ = joined(self.p, self.g)
+        batch, width, groups = x.shape[0], self.t.out_channels, self.groups
+        t, both = self.t(x), functional.conv2d(x, weight[:, :, None, None]).flatten(2)
+        scalars = [torch.bmm(pg[:width].reshape(groups, 1, -1), pg[width:].reshape(groups, -1, 1)) for pg in both]
+        affinity = torch.stack(scalars)
         if self.scale:
-            affinity = affinity / (t[0].numel() / self.groups) ** 0.5
-        weight = affinity.unsqueeze(3) * self.z.weight.reshape(1, self.groups, -1, width // self.groups)
-        scaled = torch.bmm(weight.flatten(0, 1), t.reshape(batch * self.groups, width // self.groups, -1))
-        result: Tensor = self.norm(scaled.view(x.shape))
-        return result + x
+            affinity = affinity / (t[0].numel() / groups) ** 0.5
+        scaled = affinity * self.z.weight.view(1, groups, -1, width // groups)
+        z = torch.bmm(scaled.flatten(0, 1), t.reshape(batch * groups, width // groups, -1))
+        return z.view(x.shape)

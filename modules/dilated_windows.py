@@ -36,17 +36,6 @@ class Windows:
     masked: bool
 
 
-def attend_windows(query_BDHW: Tensor, key_BDHW: Tensor, value_BDHW: Tensor, windows: Windows) -> Tensor:
-    """softmax over k x k neighbours of query . key, times their values: (B,D,H,W).
-
-    The backward pass computes the affinity again from query, key and value, which are all that is kept.
-    """
-    height, width = query_BDHW.shape[2:]
-    query, key, value = (split_classes(part, windows.dilation) for part in (query_BDHW, key_BDHW, value_BDHW))
-    gathered = attend_classes(query, key, value, windows, (height, width))
-    return join_classes(gathered, windows.dilation, height, width)
-
-
 def split_classes(map_BDHW: Tensor, dilation: int) -> Tensor:
     """(B,r,r,h,w,D), h = ceil(H/r), w = ceil(W/r): the positions of each class, zero beyond the map."""
     height, width = map_BDHW.shape[2:]
@@ -65,7 +54,15 @@ def join_classes(classes: Tensor, dilation: int, height: int, width: int) -> Ten
 
 
 def attend_classes(query: Tensor, key: Tensor, value: Tensor, windows: Windows, extent: tuple[int, int]) -> Tensor:
-    """The values that each position of each class gathers; all of (B,r,r,h,w,D)."""
+    """softmax over k x k neighbours of query . key, times their values; all of (B,r,r,h,w,D).
+
+    The backward pass computes the affinity again from query, key and value, which are all that is kept.
+
+    Args:
+        query, key, value: as `split_classes` gives them.
+        windows: which neighbours.
+        extent: height and width of the map.
+    """
     if torch.is_grad_enabled() and any(part.requires_grad for part in (query, key, value)):
         result: Tensor = _Windowed.apply(query, key, value, windows, extent)  # type: ignore[no-untyped-call]
         return result

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modules.blockwise import attend_in_blocks
-from modules.pointwise import onto_map, positions, times, tokens
+from modules.pointwise import positions, times, tokens
 
 Normalise: TypeAlias = Literal["softmax", "count"]
+Product: TypeAlias = tuple[Tensor, Tensor | None, Tensor]
+MANY = 2**14
 
 
 def attend_fused(
@@ -37,7 +39,7 @@ def attend_fused(
     return functional.scaled_dot_product_attention(query, key, value, scale=scale).squeeze(1)
 
 
-def relate(
+def gather(
     target_BCHW: Tensor,
     query: nn.Conv2d | None,
     key_BDS: Tensor,
@@ -45,7 +47,7 @@ def relate(
     out: nn.Conv2d,
     normalise: Normalise = "softmax",
     scale: float | None = None,
-) -> Tensor:
+) -> Product:
     """out(attend(query(target), key, value)), all 1x1, with the projections moved to the S keys where those are fewer.
 
     A projection of the target before the affinity is one of the keys in the other direction, theta(x) . k = x . theta^T
@@ -61,7 +63,7 @@ def relate(
         normalise, scale: as of `modules.attention.attend`.
 
     Returns:
-        A map of the target's size.
+        The weight (O,E) or (B,O,E) and bias of a last product, and what it multiplies, (B,N,E).
     """
     factor = 1.0 if scale is None else scale
     weight_OE = out.weight.flatten(1)
@@ -69,19 +71,30 @@ def relate(
         return _linear(target_BCHW, query, key_BDS, value_BSE * (factor / value_BSE.shape[1]), weight_OE, out.bias)
     (outputs, value_width), (width, keys) = weight_OE.shape, key_BDS.shape[1:]
     channels, count = target_BCHW.shape[1], target_BCHW.shape[2] * target_BCHW.shape[3]
-    shift_B1S, asking_BND = None, positions(target_BCHW)
-    if query is not None and channels * keys * (width + count) < count * width * (channels + keys):
+    shift_B1S, asking_BND, folded = None, positions(target_BCHW), False
+    if query is not None:
+        folded = channels * keys * (width + count) < count * width * (channels + keys)
+    if query is not None and folded:
         shift_B1S = None if query.bias is None else times(query.bias[None, :], key_BDS * factor)
         key_BDS = times(query.weight.flatten(1).t(), key_BDS)
     elif query is not None:
         (asking_BND,) = tokens(target_BCHW, query)
-    if shift_B1S is None and keys > min(key_BDS.shape[1], value_width):
-        gathered_BNE = attend_fused(asking_BND, key_BDS, value_BSE, "softmax", factor)
-        return onto_map(weight_OE, out.bias, gathered_BNE, target_BCHW)
+        if keys > min(width, value_width) and width == value_width and not torch.is_grad_enabled():
+            return weight_OE, out.bias, _attend_over(asking_BND, key_BDS, value_BSE, factor)
+    if not folded and keys > min(width, value_width):
+        return weight_OE, out.bias, attend_fused(asking_BND, key_BDS, value_BSE, "softmax", factor)
     affinity_BNS = torch.softmax(times(asking_BND, key_BDS * factor, shift_B1S), dim=-1)
     if keys * outputs * (value_width + count) < count * value_width * (keys + outputs):
-        return onto_map(times(weight_OE, value_BSE.transpose(1, 2)), out.bias, affinity_BNS, target_BCHW)
-    return onto_map(weight_OE, out.bias, torch.bmm(affinity_BNS, value_BSE), target_BCHW)
+        return times(weight_OE, value_BSE.transpose(1, 2)), out.bias, affinity_BNS
+    return weight_OE, out.bias, torch.bmm(affinity_BNS, value_BSE)
+
+
+def _attend_over(query_BND: Tensor, key_BDS: Tensor, value_BSE: Tensor, scale: float) -> Tensor:
+    """Softmax attention whose result takes the place of the queries, a part at a time where there are many."""
+    size = query_BND.shape[1] if query_BND.shape[1] < MANY else -(-query_BND.shape[1] // 4)
+    for part_BnD in torch.split(query_BND, size, dim=1):
+        part_BnD.copy_(attend_fused(part_BnD, key_BDS, value_BSE, "softmax", scale))
+    return query_BND
 
 
 def attend_by_rank(left_BN: Tensor, right_BS: Tensor, value_BSE: Tensor) -> Tensor:
@@ -118,7 +131,7 @@ def _linear(
     value_BSE: Tensor,
     weight_OE: Tensor,
     bias_O: Tensor | None,
-) -> Tensor:
+) -> Product:
     """out(query(target) key value): positions see one C x E or C x O matrix, or few keys."""
     channels, count = target_BCHW.shape[1], target_BCHW.shape[2] * target_BCHW.shape[3]
     (outputs, value_width), (width, keys) = weight_OE.shape, key_BDS.shape[1:]
@@ -129,18 +142,18 @@ def _linear(
     at_once = inner + channels * value_width * outputs + count * channels * outputs
     if through_keys < min(through_values, at_once):
         asking_BND = positions(target_BCHW) if query is None else tokens(target_BCHW, query)[0]
-        return onto_map(weight_OE, bias_O, torch.bmm(torch.bmm(asking_BND, key_BDS), value_BSE), target_BCHW)
+        return weight_OE, bias_O, torch.bmm(torch.bmm(asking_BND, key_BDS), value_BSE)
     matrix_BCE = torch.bmm(key_BDS, value_BSE)
     shift_B1E = None
     if query is not None:
         shift_B1E = None if query.bias is None else times(query.bias[None, :], matrix_BCE)
         matrix_BCE = times(query.weight.flatten(1).t(), matrix_BCE)
     if through_values < at_once:
-        return onto_map(weight_OE, bias_O, times(positions(target_BCHW), matrix_BCE, shift_B1E), target_BCHW)
+        return weight_OE, bias_O, times(positions(target_BCHW), matrix_BCE, shift_B1E)
     if shift_B1E is not None:
         shift = times(shift_B1E, weight_OE.t()).squeeze(1)
         bias_O = shift if bias_O is None else shift + bias_O
-    return onto_map(times(weight_OE, matrix_BCE.transpose(1, 2)), bias_O, positions(target_BCHW), target_BCHW)
+    return times(weight_OE, matrix_BCE.transpose(1, 2)), bias_O, positions(target_BCHW)
 
 
 def _row_major(part_BSD: Tensor) -> Tensor:

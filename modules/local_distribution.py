@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modules.attention import Implementation, as_map, inner_width
-from modules.dilated_windows import Windows, attend_windows
+from modules.dilated_windows import Windows, attend_classes, join_classes, split_classes
 from modules.observation import observe
 from modules.pyramid import upsample
 from modules.registry import register
@@ -180,17 +180,18 @@ class DynamicLocalDistribution(nn.Module):
 
     def _fused(self, x_g: Tensor, x_l: Tensor) -> Tensor:
         """The same without [X_g, X_l]: each half has its half of the weights, and one map alone has their sum."""
-        windows = Windows(self.kernel, self.dilation, 1.0 if self.scale is None else self.scale, self.mask_border)
-        y = attend_windows(
-            _of_halves(self.query, x_g, x_l),
-            _of_halves(self.key, x_g, x_l),
-            self.value(x_g) if self.value_from == "xg" else _of_halves(self.value, x_g, x_l),
-            windows,
-        )
-        y = self.out(y)
+        height, width = x_l.shape[2:]
+        y = self.out(join_classes(self._gathered(x_g, x_l), self.dilation, height, width))
         mix, norm, _ = self.fuse
         assert isinstance(mix, nn.Conv2d)
         return functional.relu(norm(_of_halves(mix, y, x_l)), inplace=True)
+
+    def _gathered(self, x_g: Tensor, x_l: Tensor) -> Tensor:
+        windows = Windows(self.kernel, self.dilation, 1.0 if self.scale is None else self.scale, self.mask_border)
+        query, key = (split_classes(_of_halves(conv, x_g, x_l), self.dilation) for conv in (self.query, self.key))
+        value = self.value(x_g) if self.value_from == "xg" else _of_halves(self.value, x_g, x_l)
+        value = split_classes(value, self.dilation)
+        return attend_classes(query, key, value, windows, (x_l.shape[2], x_l.shape[3]))
 
     def _neighbours(self, map_BDHW: Tensor) -> Tensor:
         """(B,N,D,K): the dilated, zero-padded neighbourhood of every position, offsets in row-major order."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modules.attention import Fuse, Fusion, Implementation, as_map, attend, inner_width
-from modules.fused_attention import attend_by_rank, attend_fused, relate
+from modules.fused_attention import attend_by_rank, gather
 from modules.observation import observe
 from modules.pointwise import onto_map, positions, times, tokens
 from modules.registry import register
@@ -98,19 +98,19 @@ class PairwiseRelation(nn.Module):
 
     def _relate_fused(self, source_BCHW: Tensor, target_BCHW: Tensor, extent: torch.Size) -> Tensor:
         """The same without batch norm, and without an affinity of all pairs where there are many."""
+        return onto_map(*self._gather(source_BCHW, target_BCHW, extent), target_BCHW)
+
+    def _gather(
+        self, source_BCHW: Tensor, target_BCHW: Tensor, extent: torch.Size
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Weight, bias and (B,N,...): what Wz makes of the aggregated values."""
         if self.sub_sample and self.pool_first:
             source_BCHW = self._sub_sampled(source_BCHW, extent)
         pooled, out = self.sub_sample and not self.pool_first, self.out[0]
         assert isinstance(out, nn.Conv2d)
         if self.mode == "concat":
             gathered_BNE = self._gather_by_rank(source_BCHW, target_BCHW, extent if pooled else None)
-            return onto_map(out.weight.flatten(1), out.bias, gathered_BNE, target_BCHW)
-        if self.mode == "embedded_gaussian" and source_BCHW is target_BCHW and not pooled:
-            query_BND, key_BSD, value_BSE = tokens(source_BCHW, self.theta, self.phi, self.g)
-            if key_BSD.shape[1] > key_BSD.shape[2]:
-                scale = 1.0 if self.scale is None else self.scale
-                gathered_BNE = attend_fused(query_BND, key_BSD.transpose(1, 2), value_BSE, "softmax", scale)
-                return onto_map(out.weight.flatten(1), out.bias, gathered_BNE, target_BCHW)
+            return out.weight.flatten(1), out.bias, gathered_BNE
         projections = (self.g,) if self.mode == "gaussian" else (self.phi, self.g)
         if pooled:
             maps = [self._sub_sampled(conv(source_BCHW), extent) for conv in projections]
@@ -121,7 +121,7 @@ class PairwiseRelation(nn.Module):
             key_BDS = keys[0].transpose(1, 2) if keys else source_BCHW.flatten(2)
         normalise: Literal["softmax", "count"] = "count" if self.mode == "dot_product" else "softmax"
         query = None if self.mode == "gaussian" else self.theta
-        return relate(target_BCHW, query, key_BDS, value_BSE, out, normalise, self.scale)
+        return gather(target_BCHW, query, key_BDS, value_BSE, out, normalise, self.scale)
 
     def _gather_by_rank(self, source_BCHW: Tensor, target_BCHW: Tensor, pooled: torch.Size | None) -> Tensor:
         """(B,N,E) of `concat`: w = [w_theta, w_phi] asks of each position one number, as of each key."""
@@ -205,7 +205,7 @@ class NonLocal(PairwiseRelation):
         fuse: Fusion = "add",
         impl: Implementation = "reference",
     ) -> None:
-        join = Fuse(channels, fuse)
+        join = Fuse(channels, fuse, impl=impl)
         super().__init__(channels, channels, mode, inner, scale, sub_sample, pool, pool_first, norm, join, impl)
 
     def forward(self, x: Tensor) -> Tensor:

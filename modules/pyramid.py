@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -85,6 +87,8 @@ class PyramidPooling(nn.Module):
             for size, level, grid in zip(self.sizes, self.levels, grids_BCS, strict=True)
         ]
         spread_SN = self.spread(x)
+        if self.bottleneck is None and not torch.is_grad_enabled():
+            return _beside(x, levels, torch.split(spread_SN, cells))
         if self.bottleneck is None:
             maps = [times(level, part) for level, part in zip(levels, torch.split(spread_SN, cells), strict=True)]
             return torch.cat([x, *(on_map(part, x) for part in maps)], dim=1)
@@ -94,9 +98,19 @@ class PyramidPooling(nn.Module):
         first_OC, *others = torch.split(conv.weight.flatten(1), widths, dim=1)
         mixed_BOS = torch.cat([times(weight, level) for weight, level in zip(others, levels, strict=True)], dim=2)
         own_BON = functional.conv2d(x, first_OC[:, :, None, None]).flatten(2)
-        own_BON = own_BON.baddbmm_(mixed_BOS, spread_SN.expand(x.shape[0], -1, -1))
-        result: Tensor = self.bottleneck[1:](own_BON.view(x.shape[0], -1, *x.shape[2:]))
+        result: Tensor = self.bottleneck[1:](on_map(times(mixed_BOS, spread_SN, own_BON), x))
         return result
+
+
+def _beside(x: Tensor, levels: list[Tensor], spreads: Sequence[Tensor]) -> Tensor:
+    """(B,C + all levels' widths,H,W): x, and behind it each level's cells (B,D,S) times its matrix (S,N)."""
+    widths = [x.shape[1], *(level.shape[1] for level in levels)]
+    joined = x.new_empty(x.shape[0], sum(widths), *x.shape[2:])
+    own, *places = torch.split(joined.flatten(2), widths, dim=1)
+    own.copy_(x.flatten(2))
+    for level, spread, place in zip(levels, spreads, places, strict=True):
+        torch.bmm(level, spread.expand(x.shape[0], -1, -1), out=place)
+    return joined
 
 
 class Spread(nn.Module):
