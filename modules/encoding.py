@@ -21,7 +21,7 @@ class Encoding(nn.Module):
     Args:
         channels: D, of the map and of the codewords.
         codewords: K.
-        impl: `fused` folds the scales into the codewords and squares no map.
+        impl: `fused` folds the scales into the codewords.
 
     Shapes: (B,D,H,W) -> (B,K,D). MACs: 2NKD.
 
@@ -45,7 +45,7 @@ class Encoding(nn.Module):
             raise ValueError(f"the map must have {self.codewords.shape[1]} channels, not {x.shape[1]}")
         x_BDN = x.flatten(2)
         if self.impl == "fused":
-            lengths_B1N = torch.linalg.vector_norm(x_BDN, dim=1, keepdim=True).square()
+            lengths_B1N = x_BDN.square().sum(1, keepdim=True)
             offsets_K1 = (self.scale * self.codewords.square().sum(1))[:, None]
             products_BKN = times(-2 * self.scale[:, None] * self.codewords, x_BDN, offsets_K1)
             assigned_BKN = torch.softmax(torch.addcmul(products_BKN, self.scale[:, None], lengths_B1N), dim=1)

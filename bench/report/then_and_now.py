@@ -155,7 +155,7 @@ def _range(values: list[float]) -> str:
     if not values:
         return MISSING
     ends = [times(values[0]), times(values[-1])]
-    return ends[0] if len(values) == 1 else " to ".join(ends)
+    return " to ".join(dict.fromkeys(ends))
 
 
 def _title(place: dict[str, Any]) -> str:
