@@ -41,8 +41,9 @@ class SimplifiedNonLocal(nn.Module):
         self.value = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = pool_by_key(x, self.key) if self.impl == "fused" else pool_by_attention(x, self.key(x))
-        context: Tensor = self.value(pooled)
+        context: Tensor = self.value(
+            pool_by_key(x, self.key) if self.impl == "fused" else pool_by_attention(x, self.key(x))
+        )
         return x + context
 
 
