@@ -17,6 +17,7 @@ from bench.arguments import (
     Cache,
     Channels,
     Checkpoint,
+    Compile,
     CudaGraph,
     Device,
     Dtype,
@@ -64,6 +65,7 @@ def sweep(
     mode: Mode = None,
     impl: Impl = None,
     memory_format: MemoryFormat = None,
+    compile: Compile = None,
     device: Device = "auto",
     reference: Reference = None,
     suite: SuiteName = "default",
@@ -86,7 +88,7 @@ def sweep(
     from bench.session import Request, run_sweep
 
     axes = {"blocks": blocks, "sizes": sizes, "channels": channels, "batch": batch, "dtype": dtype, "mode": mode}
-    axes |= {"impl": impl, "memory_format": memory_format}
+    axes |= {"impl": impl, "memory_format": memory_format, "compile": compile}
     settings = {"seconds": seconds, "seed": seed, "cache": cache, "cuda_graph": int(cuda_graph) or None}
     files = tuple(plugin or ())
     isolated = not in_process

@@ -91,8 +91,13 @@ def implementations() -> list[str]:
 
 
 def allowed_words(axis: str) -> list[str]:
-    """What may stand on an axis of words: dtype, mode, memory_format or impl."""
-    fixed = {"dtype": list(DTYPES), "mode": list(MODES), "memory_format": list(MEMORY_FORMATS)}
+    """What may stand on an axis of words: dtype, mode, memory_format, compile or impl."""
+    fixed = {
+        "compile": ["off", "on"],
+        "dtype": list(DTYPES),
+        "mode": list(MODES),
+        "memory_format": list(MEMORY_FORMATS),
+    }
     return implementations() if axis == "impl" else fixed[axis]
 
 

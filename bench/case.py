@@ -71,6 +71,12 @@ class Case:
         return registry.spell(self.entry, dict(self.options))
 
     @property
+    def name(self) -> str:
+        """The label, with the implementation where it is not the reference: what tells the cases of a group apart."""
+        marks = [*([self.impl] if self.impl != "reference" else []), *(["compiled"] if self.compiled else [])]
+        return f"{self.label} ({', '.join(marks)})" if marks else self.label
+
+    @property
     def positions(self) -> int:
         """N, the positions of the stride-8 feature map."""
         return self.height * self.width
@@ -80,9 +86,14 @@ class Case:
         """What a case shares with those that it is timed beside: all but the entry."""
         return tuple(getattr(self, name) for name in _AXES)
 
+    @property
+    def rounds(self) -> tuple[object, ...]:
+        """What a case shares with those that are timed in the same rounds: its group, in any implementation."""
+        return tuple(getattr(self, name) for name in _AXES if name not in ("impl", "compiled"))
+
     def __str__(self) -> str:
         place = f"{self.height}x{self.width}x{self.channels}"
-        extra = [self.impl] if self.impl != "reference" else []
+        extra = [*([self.impl] if self.impl != "reference" else []), *(["compiled"] if self.compiled else [])]
         return " ".join([self.label, place, f"b{self.batch}", self.dtype, self.mode, *extra])
 
     def with_entry(self, entry: str, given: Mapping[str, object]) -> Case:
@@ -115,6 +126,7 @@ class Case:
             *("--memory-format", self.memory_format),
             *("--mode", self.mode),
             *("--impl", self.impl),
+            *(("--compile", "on") if self.compiled else ()),
             *("--device", self.device),
         ]
 

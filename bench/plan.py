@@ -95,8 +95,8 @@ class PlannedGroup:
 
     @property
     def steps(self) -> list[str]:
-        """Labels of what is built and called in turn: the cases, and the twin, which stands for the pacing case."""
-        return [*(case.label for case in self.cases), self.pacing.label]
+        """Names of what is built and called in turn: the cases, and the twin, which stands for the pacing case."""
+        return [*(case.name for case in self.cases), self.pacing.name]
 
 
 Tracer: TypeAlias = "Callable[[Sequence[Case], OnCase], Mapping[Case, Tracing]]"
@@ -174,11 +174,11 @@ def make_plan(
     found: dict[tuple[object, ...], list[Verdict]] = {}
     for case, reference in todo.items():
         if verdicts[case].status == "ok":
-            found.setdefault((case.group, reference), []).append(verdicts[case])
+            found.setdefault((case.rounds, reference), []).append(verdicts[case])
     groups = tuple(
         group
         for (_, label), members in found.items()
-        for group in _fitting(members, _reference(members, label, suite, free_bytes, traced), free_bytes)
+        for group in _fitting(_paired(members), _reference(members, label, suite, free_bytes, traced), free_bytes)
     )
     unmeasured = tuple(verdict for verdict in verdicts.values() if verdict.status != "ok")
     return Plan(groups, unmeasured, frozenset(case.key for case in todo if case.key in skipped))
@@ -217,11 +217,17 @@ def _reference(
     """The verdict on the group's reference; null where none was asked for."""
     if not isinstance(label, str):
         return None
-    for member in members:
-        if member.case.label == label:
-            return member
+    same = [member for member in members if member.case.label == label]
+    if same:
+        return min(same, key=lambda member: (member.case.impl != "reference", member.case.compiled))
     beside = _beside(members[0].case, label)
     return judge(beside, suite, free_bytes, traced[beside])
+
+
+def _paired(members: list[Verdict]) -> list[Verdict]:
+    """Implementations of a block one after the other, so that they share the rounds of a part."""
+    order = {label: number for number, label in enumerate(dict.fromkeys(v.case.label for v in members))}
+    return sorted(members, key=lambda verdict: order[verdict.case.label])
 
 
 def _fitting(members: list[Verdict], reference: Verdict | None, free_bytes: int | None) -> list[PlannedGroup]:

@@ -117,11 +117,11 @@ class Runner:
         crowded_out = []
         label = group.reference.case.label if group.reference else None
         for verdict in group.members:
-            fields = result.fields[verdict.case.label]
+            fields = result.fields[verdict.case.name]
             if fields["status"] == "oom" and len(group.members) > 1:
                 crowded_out.append(verdict)
             else:
-                self._write(replace(verdict, figures=result.figures[verdict.case.label]), fields, started_at, label)
+                self._write(replace(verdict, figures=result.figures[verdict.case.name]), fields, started_at, label)
         return crowded_out
 
     def _measure_without(self, group: PlannedGroup, broken: Broken, started_at: str) -> list[Verdict]:
@@ -129,13 +129,13 @@ class Runner:
         label = group.reference.case.label if group.reference else None
         rest = []
         for verdict in group.members:
-            if broken.label in (None, verdict.case.label):
+            if broken.label in (None, verdict.case.name):
                 self._write(verdict, {"status": broken.status, "reason": broken.reason}, started_at, label)
             else:
                 rest.append(verdict)
         if not rest:
             return []
-        if broken.label != label:
+        if group.reference is None or broken.label != group.reference.case.name:
             return self._measure(replace(group, members=tuple(rest)))
         note = f"no ratios: {label} {broken.status}: {broken.reason}"
         self.watcher.note(note)

@@ -28,6 +28,8 @@ AXES: Mapping[str, str] = {
     "memory_format": "channels_first",
     "impl": "reference",
 }
+COMPILE = "compile"
+"""An axis that is in a grid only where it was set: `off`, `on` or both; `off` where it was not."""
 _RULE_AXES = ("blocks", "dtype", "mode", "impl", "device")
 _TOP = ("name", "description", "reference", "method", "grid", "skip")
 
@@ -50,8 +52,11 @@ class Grid:
         sizes = parse_sizes(self.axes["sizes"])
         channels = parse_counts(self.axes["channels"], "channels")
         batches = parse_counts(self.axes["batch"], "batch")
-        words = itertools.product(dtypes, modes, formats, impls)
-        for (dtype, mode, memory_format, impl), b, c, (h, w) in itertools.product(words, batches, channels, sizes):
+        compiles = parse_words(self.axes.get(COMPILE, "off"), COMPILE, allowed_words(COMPILE))
+        words = itertools.product(dtypes, modes, formats, impls, compiles)
+        for (dtype, mode, memory_format, impl, compiled), b, c, (h, w) in itertools.product(
+            words, batches, channels, sizes
+        ):
             for name, options in blocks:
                 yield make_case(
                     name,
@@ -64,6 +69,7 @@ class Grid:
                     mode=mode,
                     memory_format=memory_format,
                     impl=impl,
+                    compiled=compiled == "on",
                     device=device,
                 )
 
@@ -182,11 +188,12 @@ def read_suite(content: Mapping[str, Any], origin: str) -> Suite:
 
 
 def _grid(table: Mapping[str, Any], place: str) -> Grid:
-    _only(table, (*AXES, "reference"), place)
+    _only(table, (*AXES, COMPILE, "reference"), place)
     if "blocks" not in table:
         raise SpecError(f"{place} names no blocks")
     reference = _reference(str(table["reference"])) if "reference" in table else None
     axes = {axis: _text(table[axis], f"{place}, {axis}") if axis in table else text for axis, text in AXES.items()}
+    axes |= {COMPILE: _text(table[COMPILE], f"{place}, {COMPILE}")} if COMPILE in table else {}
     grid = Grid(axes, reference)
     try:
         next(grid.cases("cpu"))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 
+from bench.agreement import agree
 from bench.case import Case
+from bench.environment import available_bytes
 from bench.measure.cache import flush_for
 from bench.measure.clock import Call, Clock
 from bench.measure.graph import captured
@@ -16,6 +19,7 @@ from bench.measure.method import Method
 from bench.measure.peak import CudaPeak, cuda_peak
 from bench.measure.sampler import Member, Sampler, timing_row
 from bench.measure.telemetry import Probe
+from bench.measure.timing import ratio_row
 from bench.plan import PlannedGroup, Verdict, one_line
 from bench.static import StaticFigures, with_fvcore
 from bench.weights import Weights
@@ -30,7 +34,7 @@ class Broken:
     """What ended a group before it was measured.
 
     Attributes:
-        label: the block that was in hand; null where it cannot be told.
+        label: name of the case that was in hand; null where it cannot be told.
         status, reason: of its row.
     """
 
@@ -44,7 +48,7 @@ class GroupResult:
     """What measuring a group gave.
 
     Attributes:
-        fields: fields of the row of each member, by label.
+        fields: fields of the row of each member, by name of its case.
         figures: its static figures, with fvcore's count.
         busy_seconds: in warm-up or timed calls.
         broken: why there is nothing else, if so.
@@ -79,7 +83,7 @@ def measure_group(
     poison = trial.poison()
     if poison is not None:
         return GroupResult({}, {}, sampler.busy_seconds, poison)
-    fields = {verdict.case.label: trial.outcome(verdict, sampler) for verdict in group.members}
+    fields = {verdict.case.name: trial.outcome(verdict, sampler) for verdict in group.members}
     result = GroupResult(fields, dict(trial.figures), sampler.busy_seconds)
     trial.release()
     return result
@@ -90,7 +94,7 @@ class Trial:
 
     Attributes:
         everyone: what is to be sampled, the twin last.
-        figures: static figures by label; fvcore's count joins them when a member is inspected.
+        figures: static figures by name of the case; fvcore's count joins them when a member is inspected.
         seed: the same for the same group in every run.
         on_cuda: whether memory peaks are read.
     """
@@ -99,19 +103,20 @@ class Trial:
         self, group: PlannedGroup, method: Method, weights: Weights | None = None, on_step: OnStep = lambda s, r: None
     ) -> None:
         pacing = group.pacing
-        self.figures: dict[str, StaticFigures | None] = {v.case.label: v.figures for v in group.members}
+        self.figures: dict[str, StaticFigures | None] = {v.case.name: v.figures for v in group.members}
         self.seed = int(pacing.key[:8], 16)
         self.on_cuda = pacing.device == "cuda"
         self._weights, self._on_step, self._method = weights, on_step, method
-        self._reference = group.reference.case.label if group.reference else None
+        self._reference = group.reference.case if group.reference else None
         self._works: dict[str, Workload] = {}
         self._peaks: dict[str, CudaPeak] = {}
+        self._checked: dict[str, str] = {}
         self._members = {}
         for number, case in enumerate(group.cases):
             on_step(number, -1)
-            self._members[case.label] = self._member(case, case.label, method.seed)
+            self._members[case.name] = self._member(case, case.name, method.seed)
         on_step(len(self._members), -1)
-        self._pace = self._members[pacing.label]
+        self._pace = self._members[pacing.name]
         self._twin = self._member(pacing, TWIN, method.seed)
         self._twin.twin_of = self._pace
         self.everyone = [*self._members.values(), self._twin]
@@ -122,10 +127,14 @@ class Trial:
         self._on_step(self._numbers[id(member)], round)
 
     def inspect(self, member: Member) -> None:
-        """Check what a call returns, count one by fvcore and, on CUDA, read its memory peak; untimed."""
+        """Check what a call returns and that it is what the reference returns, count one by fvcore and, on CUDA, read
+        its memory peak; untimed."""
         work, figures = self._works.get(member.name), self.figures.get(member.name)
         if work is not None:
             work.check()
+            if work.case.impl != "reference":
+                free = available_bytes(work.case.device)
+                self._checked[member.name] = agree(work, free, self._method.seed)
         if work is not None and figures is not None:
             self.figures[member.name] = with_fvcore(figures, work)
         if self.on_cuda:
@@ -133,18 +142,30 @@ class Trial:
 
     def outcome(self, verdict: Verdict, sampler: Sampler) -> dict[str, object]:
         """Status and measured figures of one member, as fields of its row."""
-        member = self._members[verdict.case.label]
+        case = verdict.case
+        member = self._members[case.name]
         if member.failure is not None:
             return failure(member.failure)
         whole = self._pace.failure is None and self._twin.failure is None
-        timing = sampler.timing(member, self._pace if whole else None, self._twin if whole else None)
-        fields = {"status": "ok", **timing_row(timing)}
+        timing = sampler.timing(member, self._against(case) if whole else None, self._twin if whole else None)
+        fields = {"status": "ok", **timing_row(timing), "checked_at": self._checked.get(member.name)}
+        plain = self._members.get(dataclasses.replace(case, impl="reference").name)
+        if plain is not None and plain is not member and plain.failure is None and timing.invalid is None:
+            fields |= ratio_row("impl_ratio", sampler.ratio(member, plain))
         peak = self._peaks.get(member.name)
         if peak is not None:
             fields |= {"cuda_peak_bytes": peak.allocated, "cuda_reserved_bytes": peak.reserved}
-        if self._reference and whole:
-            return fields | {"reference": self._reference}
+        if self._reference is not None and whole:
+            return fields | {"reference": self._reference.label}
         return fields | {"ratio": None, "ratio_ci_low": None, "ratio_ci_high": None}
+
+    def _against(self, case: Case) -> Member:
+        """The member that a case's ratio is taken to: the reference in the same implementation, where it is there."""
+        if self._reference is None:
+            return self._pace
+        same = dataclasses.replace(self._reference, impl=case.impl, compiled=case.compiled).name
+        member = self._members.get(same, self._pace)
+        return member if member.failure is None else self._pace
 
     def poison(self) -> Broken | None:
         """The failure that left the CUDA context unusable, if one did: nothing after it in this process is true."""
@@ -156,7 +177,7 @@ class Trial:
         except Exception:  # every call to a poisoned context fails, each with the first error
             first = failed[0]
             fields = failure(first.failure or RuntimeError("unknown"))
-            label = self._reference if first is self._twin else first.name
+            label = self._pace.name if first is self._twin else first.name
             return Broken(label, str(fields["status"]), str(fields["reason"]))
         return None
 

@@ -131,6 +131,8 @@ def build(case: Case, device: str | None = None, seed: int = 0) -> Workload:
     if case.memory_format == "channels_last":
         inputs = [tensor.contiguous(memory_format=_LAST[tensor.ndim]) for tensor in inputs]
     module.train(case.mode == "train")
+    if case.compiled and place.type != "meta":
+        module.compile()
     if case.mode == "train" and registry.describe(case.entry).family not in ("backbone", "network"):
         inputs = [tensor.requires_grad_() for tensor in inputs]
     return Workload(case, module, tuple(inputs))

@@ -2,74 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.attention import Fuse, Fusion, as_map, attend, inner_width
+from modules.anchors import AnchorSampling, Sampling
+from modules.attention import Fuse, Fusion, Implementation, as_map, attend, inner_width
+from modules.fused_attention import gather
 from modules.non_local import Mode, PairwiseRelation
 from modules.observation import observe
+from modules.pointwise import joined, onto_map, times, tokens
 from modules.registry import register
 
-Sampling: TypeAlias = Literal["pyramid_average", "pyramid_max", "pyramid_random", "average", "max", "random"]
 _ANN = "Asymmetric Non-local Neural Networks for Semantic Segmentation"
-
-
-class AnchorSampling(nn.Module):
-    """Reduce a map to S anchors: grids of n x n averages or maxima, or n^2 random positions, for each size n.
-
-    Random positions are drawn without replacement from a seeded generator, once for each map size and device; all
-    maps of that size then use the same.
-
-    Args:
-        how: what a grid cell holds, a single grid or a pyramid of several; `none` keeps all N positions.
-        sizes: n of each grid; exactly one unless `how` is a pyramid. `none` takes no notice of them.
-        seed: of the random draws.
-
-    Shapes: (B,D,H,W) -> (B,D,S), S = sum of n^2, or H*W.
-
-    Raises:
-        ValueError: sizes that do not fit `how`; more random positions than the map has.
-
-    Source: Asymmetric Non-local Neural Networks, Sec. 3.2, Fig. 4 and Table 7.
-    """
-
-    def __init__(self, how: Sampling | Literal["none"], sizes: tuple[int, ...], seed: int) -> None:
-        super().__init__()
-        if how in ("random", "max", "average") and len(sizes) != 1:
-            raise ValueError(f"sampling {how} takes exactly 1 size, such as sizes=15, not {len(sizes)}")
-        if min(sizes) < 1:
-            raise ValueError(f"sizes must be at least 1, not {min(sizes)}")
-        self.sizes = sizes
-        self.kind = how.removeprefix("pyramid_")
-        self.seed = seed
-        self._drawn: dict[tuple[int, torch.device], Tensor] = {}
-
-    def forward(self, map_BDHW: Tensor) -> Tensor:
-        if self.kind == "none":
-            return map_BDHW.flatten(2)
-        if self.kind == "random":
-            return map_BDHW.flatten(2).index_select(2, self._positions(map_BDHW))
-        grids = [self._grid(map_BDHW, size).flatten(2) for size in self.sizes]
-        return torch.cat(grids, dim=2) if len(grids) > 1 else grids[0]
-
-    def _grid(self, map_BDHW: Tensor, size: int) -> Tensor:
-        if self.kind == "average":
-            return functional.adaptive_avg_pool2d(map_BDHW, size)
-        pooled: Tensor = functional.adaptive_max_pool2d(map_BDHW, size)
-        return pooled
-
-    def _positions(self, map_BDHW: Tensor) -> Tensor:
-        count, device = map_BDHW.shape[2] * map_BDHW.shape[3], map_BDHW.device
-        if max(self.sizes) ** 2 > count:
-            raise ValueError(f"cannot draw {max(self.sizes) ** 2} positions from a map of {count}")
-        if (count, device) not in self._drawn:
-            generator = torch.Generator("cpu").manual_seed(self.seed)
-            draws = [torch.randperm(count, generator=generator, device="cpu")[: size**2] for size in self.sizes]
-            self._drawn[count, device] = torch.cat(draws).to(device)
-        return self._drawn[count, device]
 
 
 class _Asymmetric(nn.Module):
@@ -86,8 +33,10 @@ class _Asymmetric(nn.Module):
         scale: bool,
         norm: bool,
         fuse: Fuse,
+        impl: Implementation,
     ) -> None:
         super().__init__()
+        self.impl, self.norm = impl, norm
         width = inner_width(channels, inner)
         value_width = inner_width(channels, width if value_inner is None else value_inner)
         if share == "key_value" and value_width != width:
@@ -107,6 +56,8 @@ class _Asymmetric(nn.Module):
         """Wo(O): what each position of `target` gathers from the anchors of `source`."""
         if source.shape[1] != self.source_channels:
             raise ValueError(f"the low map must have {self.source_channels} channels, not {source.shape[1]}")
+        if self.impl == "fused":
+            return self._relate_fused(source, target)
         query_BND = self.query(target).flatten(2).transpose(1, 2)
         key_BDS: Tensor = self.sample(self.query(source) if self.share == "query_key" else self.key(source))
         value_BES: Tensor = key_BDS if self.share == "key_value" else self.sample(self.value(source))
@@ -114,6 +65,36 @@ class _Asymmetric(nn.Module):
         result: Tensor = self.out(as_map(o_BNE, target.shape[2], target.shape[3]))
         observe(output=result)
         return result
+
+    def _relate_fused(self, source: Tensor, target: Tensor) -> Tensor:
+        """The same, sampled before it is projected where nothing but a 1x1 convolution lies between."""
+        asking, query = (self.query(target), None) if self.norm else (target, _bare(self.query))
+        shared = self.query if self.share == "query_key" else self.key
+        if self.norm:
+            seen = self.share == "query_key" and source is target and not self.training
+            key_BDS = self.sample(asking if seen else shared(source))
+            value_BSE = key_BDS.transpose(1, 2) if self.share == "key_value" else self._anchors(source, self.value)[0]
+        elif self.share == "key_value":
+            (value_BSE,) = self._anchors(source, _bare(shared))
+            key_BDS = value_BSE.transpose(1, 2)
+        else:
+            key_BSD, value_BSE = self._anchors(source, _bare(shared), self.value)
+            key_BDS = key_BSD.transpose(1, 2)
+        result = onto_map(*gather(asking, query, key_BDS, value_BSE, self.out, scale=self.scale), target)
+        observe(output=result)
+        return result
+
+    def _anchors(self, source: Tensor, *convs: nn.Conv2d) -> tuple[Tensor, ...]:
+        """(B,S,D) each: what the convolutions return, sampled once for all, and before them where that is the same."""
+        if self.sample.kind == "none":
+            return tokens(source, *convs)
+        widths = [conv.out_channels for conv in convs]
+        weight, bias = joined(*convs)
+        if self.sample.kind == "max":
+            together = functional.conv2d(source, weight[:, :, None, None], bias)
+            return torch.split(self.sample(together).transpose(1, 2), widths, dim=2)
+        sampled_BSC = self.sample(source).transpose(1, 2)
+        return torch.split(times(sampled_BSC, weight.t(), bias), widths, dim=2)
 
 
 @register("apnb", family="context", paper=_ANN, equation="Eq. 8-11")
@@ -131,6 +112,7 @@ class AsymmetricPyramidNonLocal(_Asymmetric):
         norm: batch norm and ReLU after the projections of query and key.
         fuse: how the result joins x.
         seed: of random sampling.
+        impl: operator by operator as published, or fused.
 
     Shapes: (B,C,H,W) -> (B,C,H,W); 2C channels for `fuse=concat`.
 
@@ -151,9 +133,10 @@ class AsymmetricPyramidNonLocal(_Asymmetric):
         norm: bool = False,
         fuse: Fusion = "add",
         seed: int = 0,
+        impl: Implementation = "reference",
     ) -> None:
-        sample, join = AnchorSampling(sampling, sizes, seed), Fuse(channels, fuse)
-        super().__init__(channels, channels, inner, value_inner, sample, share, scale, norm, join)
+        sample, join = AnchorSampling(sampling, sizes, seed, impl), Fuse(channels, fuse, impl=impl)
+        super().__init__(channels, channels, inner, value_inner, sample, share, scale, norm, join, impl)
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = self.fuse(self.relate(x, x), x)
@@ -175,6 +158,7 @@ class FusionNonLocal(PairwiseRelation):
         norm: batch norm after Wz, which then has no bias.
         fuse: how the result joins the high map; `project` has no ReLU here.
         low_channels: of the low map; C/2 where not given.
+        impl: operator by operator as published, or fused.
 
     Shapes: low (B,C/2,H',W'), high (B,C,H,W) -> (B,C,H,W); 2C channels for `fuse=concat`.
 
@@ -195,9 +179,10 @@ class FusionNonLocal(PairwiseRelation):
         norm: bool = False,
         fuse: Fusion = "add",
         low_channels: int | None = None,
+        impl: Implementation = "reference",
     ) -> None:
-        low, join = inner_width(channels, low_channels), Fuse(channels, fuse, relu=False)
-        super().__init__(channels, low, mode, inner, scale, sub_sample, pool, pool_first, norm, join)
+        low, join = inner_width(channels, low_channels), Fuse(channels, fuse, relu=False, impl=impl)
+        super().__init__(channels, low, mode, inner, scale, sub_sample, pool, pool_first, norm, join, impl)
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         result: Tensor = self.fuse(self.relate(low, high, low.shape[2:]), high)
@@ -220,6 +205,7 @@ class AsymmetricFusionNonLocal(_Asymmetric):
         fuse: how the result joins the high map; `project` has no ReLU here.
         seed: of random sampling.
         low_channels: of the low map; C/2 where not given.
+        impl: operator by operator as published, or fused.
 
     Shapes: low (B,C/2,H',W'), high (B,C,H,W) -> (B,C,H,W); 2C channels for `fuse=concat`.
 
@@ -241,10 +227,11 @@ class AsymmetricFusionNonLocal(_Asymmetric):
         fuse: Fusion = "add",
         seed: int = 0,
         low_channels: int | None = None,
+        impl: Implementation = "reference",
     ) -> None:
         low = inner_width(channels, low_channels)
-        sample, join = AnchorSampling(sampling, sizes, seed), Fuse(channels, fuse, relu=False)
-        super().__init__(channels, low, inner, value_inner, sample, share, scale, norm, join)
+        sample, join = AnchorSampling(sampling, sizes, seed, impl), Fuse(channels, fuse, relu=False, impl=impl)
+        super().__init__(channels, low, inner, value_inner, sample, share, scale, norm, join, impl)
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         result: Tensor = self.fuse(self.relate(low, high), high)
@@ -254,3 +241,9 @@ class AsymmetricFusionNonLocal(_Asymmetric):
 def _projection(channels: int, width: int, norm: bool) -> nn.Sequential:
     conv = nn.Conv2d(channels, width, 1)
     return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU()) if norm else nn.Sequential(conv)
+
+
+def _bare(projection: nn.Sequential) -> nn.Conv2d:
+    conv = projection[0]
+    assert isinstance(conv, nn.Conv2d)
+    return conv

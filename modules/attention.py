@@ -1,4 +1,4 @@
-"""The affinity core that the non-local blocks share, and how their result joins the input."""
+"""The affinity core that the non-local blocks share, by operators or fused, and how their result joins the input."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from modules.observation import observe
+from modules.fused_attention import attend_fused
+from modules.observation import observe, observed
 
+Implementation: TypeAlias = Literal["reference", "fused"]
 Normalise: TypeAlias = Literal["softmax", "count"]
 Fusion: TypeAlias = Literal["add", "concat", "project", "none"]
 
@@ -20,10 +22,12 @@ def attend(
     *,
     normalise: Normalise = "softmax",
     scale: float | None = None,
+    impl: Implementation = "reference",
 ) -> Tensor:
-    """Aggregate S values for each of N positions by affinity, one operation after the other as published.
+    """Aggregate S values for each of N positions by affinity.
 
-    The affinity is one name, rebound at each step: at most two N x S tensors live at once.
+    `reference` runs one operation after the other as published. Its affinity is one name, rebound at each step: at
+    most two N x S tensors live at once. `fused` has none, see `modules.fused_attention`, and shows none to observers.
 
     Args:
         query_BND: one query a position.
@@ -31,12 +35,15 @@ def attend(
         value_BSE: one value an anchor.
         normalise: softmax over the S anchors, or division by their number.
         scale: what the affinity is multiplied by before normalisation.
+        impl: how it is computed; the result is the same.
 
     Returns:
         O of shape (B,N,E).
 
     Source: Non-local Neural Networks, Eq. 1-5; Asymmetric Non-local Neural Networks, Eq. 2-4.
     """
+    if impl == "fused":
+        return attend_fused(query_BND, key_BDS, value_BSE, normalise, 1.0 if scale is None else scale)
     affinity = torch.bmm(query_BND, key_BDS)
     if scale is not None:
         affinity = affinity * scale
@@ -69,16 +76,17 @@ def inner_width(channels: int, given: int | None = None, parts: int = 2) -> int:
 class Fuse(nn.Module):
     """Join a block's result with its input: sum, concatenation, projected concatenation, or the result alone.
 
-    `project` is concat, 1x1 2C->C with bias, batch norm and, where `relu`, ReLU.
+    `project` is concat, 1x1 2C->C with bias, batch norm and, where `relu`, ReLU. Without autograd `fused`
+    adds in place.
 
     Shapes: (B,C,H,W), (B,C,H,W) -> (B,C,H,W); (B,2C,H,W) for `concat`.
 
     Source: Asymmetric Non-local Neural Networks, Eq. 5, 11 and 17; `project` is the wrapping in its authors' code.
     """
 
-    def __init__(self, channels: int, how: Fusion, relu: bool = True) -> None:
+    def __init__(self, channels: int, how: Fusion, relu: bool = True, impl: Implementation = "reference") -> None:
         super().__init__()
-        self.how = how
+        self.how, self.impl = how, impl
         if how == "project":
             layers = [nn.Conv2d(2 * channels, channels, 1), nn.BatchNorm2d(channels)]
             self.project = nn.Sequential(*layers, nn.ReLU()) if relu else nn.Sequential(*layers)
@@ -87,7 +95,8 @@ class Fuse(nn.Module):
         if self.how == "none":
             return result
         if self.how == "add":
-            return result + x
+            spare = self.impl == "fused" and not observed() and not torch.is_grad_enabled()
+            return result.add_(x) if spare else result + x
         joined = torch.cat([result, x], dim=1)
         if self.how == "concat":
             return joined

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from modules.attention import inner_width
+from modules.attention import Implementation, inner_width
+from modules.pointwise import joined, on_map, positions, times
 from modules.registry import register
 
 
@@ -33,6 +34,7 @@ class CrissCross(nn.Module):
         channels: C.
         recurrence: how often the attention is applied.
         inner: D; C/8 where not given.
+        impl: operator by operator as published, or fused.
 
     Shapes: (B,C,H,W) -> the same. MACs: each time N (2CD + C^2) + N (H + W) (D + C).
 
@@ -40,8 +42,15 @@ class CrissCross(nn.Module):
         ValueError: C is not divisible by 8 and `inner` not given; `inner` or `recurrence` below 1.
     """
 
-    def __init__(self, channels: int, recurrence: int = 2, inner: int | None = None) -> None:
+    def __init__(
+        self,
+        channels: int,
+        recurrence: int = 2,
+        inner: int | None = None,
+        impl: Implementation = "reference",
+    ) -> None:
         super().__init__()
+        self.impl = impl
         if recurrence < 1:
             raise ValueError(f"recurrence must be at least 1, not {recurrence}")
         width = inner_width(channels, inner, parts=8)
@@ -53,13 +62,26 @@ class CrissCross(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for _ in range(self.recurrence):
-            x = x + self.gamma * self.gather(x)
+            x = x + (self._scaled(x) if self.impl == "fused" else self.gamma * self.gather(x))
         return x
 
     def gather(self, x: Tensor) -> Tensor:
         """What each position gathers from its row and column once: a map of the shape of x."""
-        batch, _, height, width = x.shape
-        query, key, value = self.query(x), self.key(x), self.value(x)
+        return self._gathered(self.query(x), self.key(x), self.value(x))
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        """gamma times the same: the projections are one product, in which gamma scales the values' weights."""
+        (weight_DC, bias_D), (value_CC, value_C) = joined(self.query, self.key), joined(self.value)
+        assert bias_D is not None
+        assert value_C is not None
+        weight = torch.cat([weight_DC, self.gamma * value_CC])
+        product_BNE = times(positions(x), weight.t(), torch.cat([bias_D, self.gamma * value_C]))
+        maps_BEHW = on_map(product_BNE.transpose(1, 2), x)
+        inner = self.query.out_channels
+        return self._gathered(*torch.split(maps_BEHW, [inner, inner, x.shape[1]], dim=1))
+
+    def _gathered(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        batch, _, height, width = value.shape
         vertical = torch.bmm(columns(query), columns(key).transpose(1, 2))
         vertical.diagonal(dim1=1, dim2=2).fill_(float("-inf"))
         horizontal = torch.bmm(rows(query), rows(key).transpose(1, 2))
@@ -75,4 +97,6 @@ class CrissCross(nn.Module):
         from_column = torch.bmm(vertical.transpose(1, 2).flatten(0, 1), columns(value))
         from_row = torch.bmm(horizontal.flatten(0, 1), rows(value))
         column_BCHW = from_column.view(batch, width, height, -1).permute(0, 3, 2, 1)
-        return column_BCHW + from_row.view(batch, height, width, -1).permute(0, 3, 1, 2)
+        row_BCHW = from_row.view(batch, height, width, -1).permute(0, 3, 1, 2)
+        spare = self.impl == "fused" and not torch.is_grad_enabled()
+        return row_BCHW.add_(column_BCHW) if spare else column_BCHW + row_BCHW

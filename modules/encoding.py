@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from modules.attention import Implementation
+from modules.pointwise import times
 from modules.pyramid import conv_norm
 from modules.registry import register
 
@@ -18,6 +21,7 @@ class Encoding(nn.Module):
     Args:
         channels: D, of the map and of the codewords.
         codewords: K.
+        impl: `fused` folds the scales into the codewords.
 
     Shapes: (B,D,H,W) -> (B,K,D). MACs: 2NKD.
 
@@ -27,8 +31,9 @@ class Encoding(nn.Module):
     Source: Context Encoding for Semantic Segmentation, Sec. 3.1; Deep TEN: Texture Encoding Network, Eq. 2-4.
     """
 
-    def __init__(self, channels: int, codewords: int = 32) -> None:
+    def __init__(self, channels: int, codewords: int = 32, impl: Implementation = "reference") -> None:
         super().__init__()
+        self.impl = impl
         if codewords < 1:
             raise ValueError(f"codewords must be at least 1, not {codewords}")
         bound = (codewords * channels) ** -0.5
@@ -39,6 +44,13 @@ class Encoding(nn.Module):
         if x.shape[1] != self.codewords.shape[1]:
             raise ValueError(f"the map must have {self.codewords.shape[1]} channels, not {x.shape[1]}")
         x_BDN = x.flatten(2)
+        if self.impl == "fused":
+            lengths_B1N = x_BDN.square().sum(1, keepdim=True)
+            offsets_K1 = (self.scale * self.codewords.square().sum(1))[:, None]
+            products_BKN = times(-2 * self.scale[:, None] * self.codewords, x_BDN, offsets_K1)
+            assigned_BKN = torch.softmax(torch.addcmul(products_BKN, self.scale[:, None], lengths_B1N), dim=1)
+            sums_BKD = torch.bmm(assigned_BKN, x_BDN.transpose(1, 2))
+            return sums_BKD - assigned_BKN.sum(2, keepdim=True) * self.codewords
         codes_BKD = self.codewords.expand(x.shape[0], -1, -1)
         distance_BKN = -2 * torch.bmm(codes_BKD, x_BDN)
         distance_BKN = distance_BKN + x_BDN.square().sum(1, keepdim=True)
@@ -59,6 +71,7 @@ class ContextEncoding(nn.Module):
         channels: C, which is also the width D of the codewords.
         codewords: K.
         classes: of the classifier that tells from e which classes are present; where not given there is none.
+        impl: operator by operator as published, or fused.
 
     Shapes: (B,C,H,W) -> the same. MACs: N C^2 + 2NKC + C^2; `classify` C * classes more.
 
@@ -66,12 +79,15 @@ class ContextEncoding(nn.Module):
         ValueError: fewer than one codeword or class.
     """
 
-    def __init__(self, channels: int, codewords: int = 32, classes: int | None = None) -> None:
+    def __init__(
+        self, channels: int, codewords: int = 32, classes: int | None = None, impl: Implementation = "reference"
+    ) -> None:
         super().__init__()
+        self.impl = impl
         if classes is not None and classes < 1:
             raise ValueError(f"classes must be at least 1, not {classes}")
         self.project = conv_norm(channels, channels)
-        self.codebook = Encoding(channels, codewords)
+        self.codebook = Encoding(channels, codewords, impl)
         self.norm = nn.BatchNorm1d(codewords)
         self.gate = nn.Sequential(nn.Linear(channels, channels), nn.Sigmoid())
         self.selayer = None if classes is None else nn.Linear(channels, classes)
@@ -81,6 +97,8 @@ class ContextEncoding(nn.Module):
         e_BKC = torch.relu(self.norm(self.codebook(self.project(x))))
         e_BC = e_BKC.mean(1)
         gate: Tensor = self.gate(e_BC)
+        if self.impl == "fused":
+            return functional.relu(x * (1 + gate)[:, :, None, None], inplace=True), e_BC
         return torch.relu(x + x * gate[:, :, None, None]), e_BC
 
     def classify(self, e_BC: Tensor) -> Tensor:

@@ -7,14 +7,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from modules.attention import inner_width
+from modules.attention import Implementation, inner_width
 from modules.local_distribution import DynamicLocalDistribution, LocalDistribution, strided_depthwise
 from modules.options import SpecError
 from modules.pyramid import upsample
 from modules.registry import create_nested, read_nested, register
 
 
-def aggregation(spec: str, channels: int) -> nn.Module:
+def aggregation(spec: str, channels: int, impl: Implementation = "reference") -> nn.Module:
     """A context block of the registry, `name` or `name/option=value`, that returns as many channels as it takes.
 
     `psp` and `aspp` end in a bottleneck to `channels` and have the widths of GALD's; its PSP has no ReLU in the levels.
@@ -24,10 +24,10 @@ def aggregation(spec: str, channels: int) -> nn.Module:
     """
     name, _ = read_nested(spec)
     if name == "psp":
-        return create_nested(spec, channels, width=channels, out=channels, activation=False)
+        return create_nested(spec, channels, impl, width=channels, out=channels, activation=False)
     if name == "aspp":
-        return create_nested(spec, channels, width=inner_width(channels), out=channels)
-    return create_nested(spec, channels)
+        return create_nested(spec, channels, impl, width=inner_width(channels), out=channels)
+    return create_nested(spec, channels, impl)
 
 
 @register(
@@ -44,6 +44,7 @@ class GlobalAggregationLocalDistribution(nn.Module):
         ld: masks (`v1`, see `ldv1`) or local affinity (`v2`, see `ldv2`: X_g is GA's result, X_l the input).
         arrangement: LD of GA(x); GA of LD(x); or both of x, concatenated.
         residual: what v1 returns: x * (1 + M) as in the paper, or x * (2 + M) as in the authors' code.
+        impl: of both parts, where `ga` has it: operator by operator as published, or fused.
 
     Shapes: (B,C,H,W) -> (B,C,H,W); [LD, GA] of 2C channels for `parallel`. H and W are at least 3, with v1 15.
 
@@ -58,6 +59,7 @@ class GlobalAggregationLocalDistribution(nn.Module):
         ld: Literal["v1", "v2"] = "v1",
         arrangement: Literal["gald", "ldga", "parallel"] = "gald",
         residual: Literal["paper", "code"] = "paper",
+        impl: Implementation = "reference",
     ) -> None:
         super().__init__()
         if read_nested(ga)[0] == "gald":
@@ -66,8 +68,9 @@ class GlobalAggregationLocalDistribution(nn.Module):
             raise ValueError("residual=code is defined for ld=v1 only, not for ld=v2")
         self.channels, self.arrangement, self.residual = channels, arrangement, residual
         self.down = strided_depthwise(channels)
-        self.ga = aggregation(ga, channels)
-        self.ld = LocalDistribution(channels) if ld == "v1" else DynamicLocalDistribution(channels)
+        self.ga = aggregation(ga, channels, impl)
+        build = LocalDistribution if ld == "v1" else DynamicLocalDistribution
+        self.ld = build(channels, impl=impl)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.arrangement == "ldga":

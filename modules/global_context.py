@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.attention import inner_width
+from modules.attention import Implementation, inner_width
+from modules.attention_pooling import pool_by_key
 from modules.observation import observe
 from modules.registry import register
 
@@ -26,16 +27,23 @@ def pool_by_attention(x_BCHW: Tensor, logits_B1HW: Tensor) -> Tensor:
 class SimplifiedNonLocal(nn.Module):
     """Simplified non-local block: one attention map for all queries, z = x + Wv sum(alpha x).
 
+    Args:
+        channels: C.
+        impl: operator by operator as published, or fused.
+
     Shapes: (B,C,H,W) -> (B,C,H,W).
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, impl: Implementation = "reference") -> None:
         super().__init__()
+        self.impl = impl
         self.key = nn.Conv2d(channels, 1, 1)
         self.value = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        context: Tensor = self.value(pool_by_attention(x, self.key(x)))
+        context: Tensor = self.value(
+            pool_by_key(x, self.key) if self.impl == "fused" else pool_by_attention(x, self.key(x))
+        )
         return x + context
 
 
@@ -48,6 +56,7 @@ class GlobalContext(nn.Module):
         ratio: r of the bottleneck C -> C/r -> C.
         pooling: attention pooling as in SNL, or the average.
         fusion: add the context, multiply by its sigmoid, or both: first multiply, then add.
+        impl: operator by operator as published, or fused.
 
     Shapes: (B,C,H,W) -> (B,C,H,W). The last convolution of each branch starts at zero.
 
@@ -61,8 +70,10 @@ class GlobalContext(nn.Module):
         ratio: int = 16,
         pooling: Literal["att", "avg"] = "att",
         fusion: Literal["add", "mul", "both"] = "add",
+        impl: Implementation = "reference",
     ) -> None:
         super().__init__()
+        self.impl = impl
         if ratio < 1:
             raise ValueError(f"ratio must be at least 1, not {ratio}")
         if channels % ratio:
@@ -73,7 +84,10 @@ class GlobalContext(nn.Module):
         self.add = _transform(channels, width) if fusion != "mul" else None
 
     def forward(self, x: Tensor) -> Tensor:
-        context = functional.adaptive_avg_pool2d(x, 1) if self.key is None else pool_by_attention(x, self.key(x))
+        if self.key is None:
+            context = functional.adaptive_avg_pool2d(x, 1)
+        else:
+            context = pool_by_key(x, self.key) if self.impl == "fused" else pool_by_attention(x, self.key(x))
         if self.multiply is not None:
             x = x * torch.sigmoid(self.multiply(context))
         if self.add is not None:

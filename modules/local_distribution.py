@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.attention import as_map, inner_width
+from modules.attention import Implementation, as_map, inner_width
+from modules.dilated_windows import Windows, attend_classes, join_classes, split_classes
 from modules.observation import observe
 from modules.pyramid import upsample
 from modules.registry import register
@@ -37,6 +38,7 @@ class LocalDistribution(nn.Module):
             much: on a small map its cells come to lie far from where they looked.
         relu: ReLU behind the last depthwise stage too, as behind the others. The mask then stays above 1/2, where the
             paper has it in [0, 1]. Averages and interpolation take no notice of it.
+        impl: operator by operator as published, or fused.
 
     Shapes: (B,C,H,W) -> (B,C,H,W), H and W at least 2^(stages+1) - 1: 15 for 3 stages; any with padding.
 
@@ -51,8 +53,10 @@ class LocalDistribution(nn.Module):
         stages: int = 3,
         padding: int = 0,
         relu: bool = True,
+        impl: Implementation = "reference",
     ) -> None:
         super().__init__()
+        self.impl = impl
         if stages < 1:
             raise ValueError(f"stages must be at least 1, not {stages}")
         if padding not in (0, 1):
@@ -73,6 +77,10 @@ class LocalDistribution(nn.Module):
                 f"ldv1 with {self.stages} stages needs a map of at least {self.smallest}x{self.smallest}, "
                 f"not {x.shape[2]}x{x.shape[3]}"
             )
+        if self.impl == "fused":
+            mask = upsample(self.down(x), like=x).sigmoid_()
+            observe(mask=mask)
+            return x + x * mask if torch.is_grad_enabled() else torch.addcmul(x, x, mask)
         mask = torch.sigmoid(upsample(self.down(x), like=x))
         observe(mask=mask)
         return x + x * mask
@@ -108,6 +116,7 @@ class DynamicLocalDistribution(nn.Module):
         value_from: values from x, or from X_g alone.
         mask_border: leave neighbours outside the map out of the softmax.
         scale: divide the logits by sqrt(D).
+        impl: operator by operator, or fused: no map of the k^2 neighbours, see `modules.dilated_windows`.
 
     Shapes: x_g (B,C,H,W), x_l (B,C,H,W) or nothing (then x_l = x_g) -> (B,C,H,W).
 
@@ -124,8 +133,10 @@ class DynamicLocalDistribution(nn.Module):
         value_from: Literal["x", "xg"] = "x",
         mask_border: bool = False,
         scale: bool = False,
+        impl: Implementation = "reference",
     ) -> None:
         super().__init__()
+        self.impl = impl
         if kernel < 1 or kernel % 2 == 0:
             raise ValueError(f"kernel must be odd and at least 1, not {kernel}")
         if dilation < 1:
@@ -144,6 +155,8 @@ class DynamicLocalDistribution(nn.Module):
         local = x_g if x_l is None else x_l
         if local.shape != x_g.shape:
             raise ValueError(f"ldv2 needs maps of one shape, not {tuple(x_g.shape)} and {tuple(local.shape)}")
+        if self.impl == "fused":
+            return self._fused(x_g, local)
         y = self.out(self.distribute(x_g, local))
         result: Tensor = self.fuse(torch.cat([y, local], dim=1))
         return result
@@ -165,6 +178,21 @@ class DynamicLocalDistribution(nn.Module):
         result_P1D = torch.bmm(_softmax(logits_P1K), value_PKD)
         return as_map(result_P1D.view(batch, height * width, -1), height, width)
 
+    def _fused(self, x_g: Tensor, x_l: Tensor) -> Tensor:
+        """The same without [X_g, X_l]: each half has its half of the weights, and one map alone has their sum."""
+        height, width = x_l.shape[2:]
+        y = self.out(join_classes(self._gathered(x_g, x_l), self.dilation, height, width))
+        mix, norm, _ = self.fuse
+        assert isinstance(mix, nn.Conv2d)
+        return functional.relu(norm(_of_halves(mix, y, x_l)), inplace=True)
+
+    def _gathered(self, x_g: Tensor, x_l: Tensor) -> Tensor:
+        windows = Windows(self.kernel, self.dilation, 1.0 if self.scale is None else self.scale, self.mask_border)
+        query, key = (split_classes(_of_halves(conv, x_g, x_l), self.dilation) for conv in (self.query, self.key))
+        value = self.value(x_g) if self.value_from == "xg" else _of_halves(self.value, x_g, x_l)
+        value = split_classes(value, self.dilation)
+        return attend_classes(query, key, value, windows, (x_l.shape[2], x_l.shape[3]))
+
     def _neighbours(self, map_BDHW: Tensor) -> Tensor:
         """(B,N,D,K): the dilated, zero-padded neighbourhood of every position, offsets in row-major order."""
         padding = self.dilation * (self.kernel // 2)
@@ -177,3 +205,11 @@ def _softmax(logits_P1K: Tensor) -> Tensor:
     affinity_P1K = torch.softmax(logits_P1K, dim=-1)
     observe(affinity=affinity_P1K)
     return affinity_P1K
+
+
+def _of_halves(conv: nn.Conv2d, first: Tensor, second: Tensor) -> Tensor:
+    """The 1x1 convolution of [first, second] without their concatenation."""
+    halves = torch.split(conv.weight, first.shape[1], dim=1)
+    if first is second:
+        return functional.conv2d(first, halves[0] + halves[1], conv.bias)
+    return functional.conv2d(first, halves[0], conv.bias).add_(functional.conv2d(second, halves[1]))

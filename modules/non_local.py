@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.attention import Fuse, Fusion, as_map, attend, inner_width
+from modules.attention import Fuse, Fusion, Implementation, as_map, attend, inner_width
+from modules.fused_attention import attend_by_rank, gather
 from modules.observation import observe
+from modules.pointwise import onto_map, positions, times, tokens
 from modules.registry import register
 
 Mode: TypeAlias = Literal["embedded_gaussian", "gaussian", "dot_product", "concat"]
@@ -35,8 +37,10 @@ class PairwiseRelation(nn.Module):
         pool_first: bool,
         norm: bool,
         fuse: Fuse,
+        impl: Implementation,
     ) -> None:
         super().__init__()
+        self.impl = impl
         width = inner_width(channels, inner)
         if scale and mode in ("dot_product", "concat"):
             raise ValueError(f"scale applies to the softmax modes only, mode {mode} divides by the number of keys")
@@ -70,6 +74,10 @@ class PairwiseRelation(nn.Module):
             raise ValueError(f"the low map must have {self.source_channels} channels, not {source_BCHW.shape[1]}")
         if self.sub_sample and min(extent[-2:]) < self.pool:
             raise ValueError(f"sub-sampling needs extents of at least {self.pool}, not {tuple(extent[-2:])}")
+        if self.impl == "fused":
+            fused: Tensor = self.out[1:](self._relate_fused(source_BCHW, target_BCHW, extent))
+            observe(output=fused)
+            return fused
         embedded = self.mode != "gaussian"
         query_BND = (self.theta(target_BCHW) if embedded else target_BCHW).flatten(2).transpose(1, 2)
         before, after = (self.sub_sample and self.pool_first), (self.sub_sample and not self.pool_first)
@@ -87,6 +95,45 @@ class PairwiseRelation(nn.Module):
         result: Tensor = self.out(as_map(o_BNE, target_BCHW.shape[2], target_BCHW.shape[3]))
         observe(output=result)
         return result
+
+    def _relate_fused(self, source_BCHW: Tensor, target_BCHW: Tensor, extent: torch.Size) -> Tensor:
+        """The same without batch norm, and without an affinity of all pairs where there are many."""
+        return onto_map(*self._gather(source_BCHW, target_BCHW, extent), target_BCHW)
+
+    def _gather(
+        self, source_BCHW: Tensor, target_BCHW: Tensor, extent: torch.Size
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Weight, bias and (B,N,...): what Wz makes of the aggregated values."""
+        if self.sub_sample and self.pool_first:
+            source_BCHW = self._sub_sampled(source_BCHW, extent)
+        pooled, out = self.sub_sample and not self.pool_first, self.out[0]
+        assert isinstance(out, nn.Conv2d)
+        if self.mode == "concat":
+            gathered_BNE = self._gather_by_rank(source_BCHW, target_BCHW, extent if pooled else None)
+            return out.weight.flatten(1), out.bias, gathered_BNE
+        projections = (self.g,) if self.mode == "gaussian" else (self.phi, self.g)
+        if pooled:
+            maps = [self._sub_sampled(conv(source_BCHW), extent) for conv in projections]
+            value_BSE = positions(maps[-1])
+            key_BDS = (self._sub_sampled(source_BCHW, extent) if self.mode == "gaussian" else maps[0]).flatten(2)
+        else:
+            *keys, value_BSE = tokens(source_BCHW, *projections)
+            key_BDS = keys[0].transpose(1, 2) if keys else source_BCHW.flatten(2)
+        normalise: Literal["softmax", "count"] = "count" if self.mode == "dot_product" else "softmax"
+        query = None if self.mode == "gaussian" else self.theta
+        return gather(target_BCHW, query, key_BDS, value_BSE, out, normalise, self.scale)
+
+    def _gather_by_rank(self, source_BCHW: Tensor, target_BCHW: Tensor, pooled: torch.Size | None) -> Tensor:
+        """(B,N,E) of `concat`: w = [w_theta, w_phi] asks of each position one number, as of each key."""
+        left_1D, right_1D = torch.split(self.affinity.weight.flatten(1), self.theta.out_channels, dim=1)
+        left_BN = _scores(left_1D, self.theta, target_BCHW)
+        if pooled is None:
+            (value_BSE,), right_BS = tokens(source_BCHW, self.g), _scores(right_1D, self.phi, source_BCHW)
+        else:
+            value_BSE = positions(self._sub_sampled(self.g(source_BCHW), pooled))
+            right_BS = times(right_1D, self._sub_sampled(self.phi(source_BCHW), pooled).flatten(2)).squeeze(1)
+        gathered_BNE = attend_by_rank(left_BN, right_BS, value_BSE) / value_BSE.shape[1]
+        return gathered_BNE.to(value_BSE.dtype)
 
     def _sub_sampled(self, map_BDHW: Tensor, extent: torch.Size) -> Tensor:
         """(B,D,S,1): the maxima of a map that stands for `extent`, within frames for clips."""
@@ -112,6 +159,13 @@ class PairwiseRelation(nn.Module):
         return affinity
 
 
+def _scores(weight_1D: Tensor, conv: nn.Conv2d, map_BCHW: Tensor) -> Tensor:
+    """(B,N): w^T conv(x), the two products taken as one."""
+    matrix_1C = weight_1D @ conv.weight.flatten(1)
+    bias_1 = None if conv.bias is None else weight_1D @ conv.bias
+    return times(matrix_1C, map_BCHW.flatten(2), bias_1).squeeze(1)
+
+
 @register("nl", family="context", paper="Non-local Neural Networks", equation="Eq. 1-6")
 class NonLocal(PairwiseRelation):
     """Non-local block: each position gathers from all, weighted by pairwise affinity.
@@ -129,6 +183,7 @@ class NonLocal(PairwiseRelation):
         pool_first: pool x before phi and g instead of what they return; cheaper, and what GCNet's costs show.
         norm: batch norm after Wz, which then has no bias.
         fuse: how Wz's result joins x.
+        impl: operator by operator as published, or fused.
 
     Shapes: (B,C,L), (B,C,H,W) or (B,C,T,H,W) -> the same; 2C channels for `fuse=concat`.
 
@@ -148,9 +203,10 @@ class NonLocal(PairwiseRelation):
         pool_first: bool = False,
         norm: bool = False,
         fuse: Fusion = "add",
+        impl: Implementation = "reference",
     ) -> None:
-        join = Fuse(channels, fuse)
-        super().__init__(channels, channels, mode, inner, scale, sub_sample, pool, pool_first, norm, join)
+        join = Fuse(channels, fuse, impl=impl)
+        super().__init__(channels, channels, mode, inner, scale, sub_sample, pool, pool_first, norm, join, impl)
 
     def forward(self, x: Tensor) -> Tensor:
         extent = x.shape[2:]

@@ -25,6 +25,11 @@ def observe(**quantities: Tensor) -> None:
             observer(name, value)
 
 
+def observed() -> bool:
+    """Whether somebody looks, and may keep what is shown: then it must not be written over."""
+    return bool(_observers)
+
+
 @contextmanager
 def observed_by(observer: Observer) -> Iterator[None]:
     """Have `observer` see every quantity that a block shows inside the `with` block."""

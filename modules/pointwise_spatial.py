@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modules.attention import Fuse, Fusion, Normalise, inner_width
+from modules.attention import Fuse, Fusion, Implementation, Normalise, inner_width
 from modules.pyramid import conv_norm, upsample
 from modules.registry import register
 
@@ -58,8 +58,10 @@ class PointwiseBranch(nn.Module):
         shrink: int,
         normalise: Normalise,
         direction: Direction,
+        impl: Implementation,
     ) -> None:
         super().__init__()
+        self.impl = impl
         self.reach, self.shrink, self.normalise, self.direction = reach, shrink, normalise, direction
         self.reduce = conv_norm(channels, width)
         self.attention = conv_norm(width, width)
@@ -70,14 +72,26 @@ class PointwiseBranch(nn.Module):
         if self.shrink > 1:
             size = [-(-extent // self.shrink) for extent in x.shape[2:]]
             x = functional.interpolate(x, size=size, mode="bilinear", align_corners=True)
-        weight = self.predict(self.attention(x)).unflatten(1, (2 * self.reach[0] + 1, 2 * self.reach[1] + 1))
+        reach = self.reach
+        if self.impl == "fused":
+            reach = min(reach[0], x.shape[2] - 1), min(reach[1], x.shape[3] - 1)
+        weight = functional.conv2d(self.attention(x), self._predictors(*reach))
+        weight = weight.view(x.shape[0], 2 * reach[0] + 1, 2 * reach[1] + 1, *x.shape[2:])
         for axis in (0, 1):
-            weight = crop(weight, axis, self.reach[axis])
+            weight = crop(weight, axis, reach[axis])
         weight_BST = weight.flatten(3).flatten(1, 2)
         if self.direction == "distribute":
             weight_BST = weight_BST.transpose(1, 2)
         weight_BST = torch.softmax(weight_BST, 1) if self.normalise == "softmax" else weight_BST / weight_BST.shape[1]
         return torch.bmm(x.flatten(2), weight_BST).view(x.shape)
+
+    def _predictors(self, vertical: int, horizontal: int) -> Tensor:
+        """The weights of `predict` for the offsets up to these; `fused` predicts none that no position can have."""
+        if (vertical, horizontal) == self.reach:
+            return self.predict.weight
+        weight = self.predict.weight.view(2 * self.reach[0] + 1, 2 * self.reach[1] + 1, -1, 1, 1)
+        rows, columns = (slice(r - n, r + n + 1) for r, n in zip(self.reach, (vertical, horizontal), strict=True))
+        return weight[rows, columns].flatten(0, 1)
 
 
 @register(
@@ -97,6 +111,7 @@ class PointwiseSpatial(nn.Module):
         shrink: how many times smaller, along each axis, the map is on which the attention works.
         normalise: softmax over the positions gathered from (the authors' code) or division by their number (the paper).
         fuse: how the result joins x.
+        impl: `fused` predicts weights only for offsets that lie on the map.
 
     Shapes: (B,C,H,W) -> (B,2C,H,W); C channels for a `fuse` other than concat.
     MACs: 2NCD + n (2D^2 + 2DM + 2nD + 2DC), n = ceil(H/shrink) ceil(W/shrink), M = the number of offsets.
@@ -114,6 +129,7 @@ class PointwiseSpatial(nn.Module):
         shrink: int = 2,
         normalise: Normalise = "softmax",
         fuse: Fusion = "concat",
+        impl: Implementation = "reference",
     ) -> None:
         super().__init__()
         width = inner_width(channels, inner, parts=4)
@@ -124,7 +140,7 @@ class PointwiseSpatial(nn.Module):
         if min(vertical, horizontal) < 0:
             raise ValueError(f"reach must be at least 0, not {min(vertical, horizontal)}")
         self.collect, self.distribute = (
-            PointwiseBranch(channels, width, (vertical, horizontal), shrink, normalise, direction)
+            PointwiseBranch(channels, width, (vertical, horizontal), shrink, normalise, direction, impl)
             for direction in ("collect", "distribute")
         )
         self.project = conv_norm(2 * width, channels)

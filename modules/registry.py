@@ -178,8 +178,10 @@ def read_nested(spec: str) -> tuple[str, dict[str, str]]:
     return name, options
 
 
-def create_nested(spec: str, channels: int, **defaults: object) -> nn.Module:
+def create_nested(spec: str, channels: int, impl: str = "reference", **defaults: object) -> nn.Module:
     """The context block that `spec` names, see `read_nested`; its options stand over the `defaults`.
+
+    It is of implementation `impl` where it has that, else as published.
 
     Raises:
         SpecError: there is no such context block, or it cannot be built for `channels`.
@@ -191,7 +193,8 @@ def create_nested(spec: str, channels: int, **defaults: object) -> nn.Module:
     if name not in names("context"):
         known = f"is of family '{_ENTRIES[name].family}', not" if name in _ENTRIES else "is not"
         raise SpecError(f"'{name}' {known} a context block{nearest(name, names('context'))}")
-    return create(name, channels, "reference", **{**defaults, **options})
+    chosen = impl if impl in describe(name).impls else "reference"
+    return create(name, channels, chosen, **{**defaults, **options})
 
 
 def spell(name: str, options: Mapping[str, OptionValue]) -> str:

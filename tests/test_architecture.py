@@ -18,6 +18,7 @@ LINE = (
     ("bench.workload",),
     ("bench.weights",),
     ("bench.static",),
+    ("bench.agreement",),
     ("bench.measure",),
     ("bench.shelf", "bench.skip", "bench.suite"),
     ("bench.environment",),

@@ -15,7 +15,17 @@ SMALL = {"grid": [{"blocks": "nl,snl", "sizes": ["8x8", "8x12"], "channels": [16
 
 
 def test_the_shipped_suites_are_there_and_read() -> None:
-    assert set(suite_names()) == {"quick", "default", "networks", "full", "ann-1", "ann-2", "galdv2-iv", "fastfcn-2"}
+    assert set(suite_names()) == {
+        "quick",
+        "default",
+        "networks",
+        "full",
+        "ann-1",
+        "ann-2",
+        "galdv2-iv",
+        "fastfcn-2",
+        "then-and-now",
+    }
     for name in ("quick", "default", "networks", "full"):
         assert len(load_suite(name).cases("cpu")) > 10
 

@@ -217,14 +217,14 @@ class Sampler:
         """What the samples of `member` say, beside those of the reference and of the reference's A/A twin."""
         numbers = [number for number, _ in member.samples]
         invalid = self._log.refusal(numbers)
-        twin_ratio = self._ratio(twin, reference) if invalid is None else None
+        twin_ratio = self.ratio(twin, twin.twin_of or reference) if twin and invalid is None else None
         return Timing(
             latency=median_interval(self._times(member) if invalid is None else member.times),
             samples=tuple(member.times),
             calls_per_sample=member.repeats,
             rounds=len(member.samples),
             stop_reason=member.stop_reason or "budget",
-            ratio=self._ratio(member, reference) if invalid is None else None,
+            ratio=self.ratio(member, reference) if invalid is None else None,
             noise_floor=noise_floor(twin_ratio) if twin_ratio else None,
             twin_ratio=twin_ratio.median if twin_ratio else None,
             unused=tuple(place for place, number in enumerate(numbers) if not self._log.counts(number)),
@@ -232,7 +232,8 @@ class Sampler:
             telemetry=self._log.fields(numbers, member.energy),
         )
 
-    def _ratio(self, member: Member | None, reference: Member | None) -> Interval | None:
+    def ratio(self, member: Member | None, reference: Member | None) -> Interval | None:
+        """Time of one member over that of another in the same rounds; null without either, or without shared rounds."""
         if member is None or reference is None:
             return None
         ours, theirs = dict(member.samples), dict(reference.samples)

@@ -51,7 +51,6 @@ def timing_row(timing: Timing) -> dict[str, object]:
     if timing.invalid is not None:
         return {"status": "invalid", "reason": timing.invalid, **raw}
     times = sorted(ms for place, ms in enumerate(timing.samples) if place not in timing.unused)
-    ratio = timing.ratio
     return {
         "latency_ms": timing.latency.median,
         "latency_ci_low_ms": timing.latency.low,
@@ -60,11 +59,18 @@ def timing_row(timing: Timing) -> dict[str, object]:
         "latency_p10_ms": _quantile(times, 0.1),
         "latency_p90_ms": _quantile(times, 0.9),
         **raw,
-        "ratio": ratio.median if ratio else None,
-        "ratio_ci_low": ratio.low if ratio else None,
-        "ratio_ci_high": ratio.high if ratio else None,
+        **ratio_row("ratio", timing.ratio),
         "noise_floor": timing.noise_floor,
         "twin_ratio": timing.twin_ratio,
+    }
+
+
+def ratio_row(name: str, ratio: Interval | None) -> dict[str, object]:
+    """The fields of a ratio with its interval."""
+    return {
+        name: ratio.median if ratio else None,
+        f"{name}_ci_low": ratio.low if ratio else None,
+        f"{name}_ci_high": ratio.high if ratio else None,
     }
 
 

@@ -17,7 +17,7 @@ from bench.training.record import PRICED, unpacked
 TEXT = (
     *("key", "run", "suite", "git", "method", "env", "started_at", "repro"),
     *("entry", "family", "impl", "dtype", "memory_format", "mode", "device"),
-    *("status", "reason", "stop_reason", "reference"),
+    *("status", "reason", "stop_reason", "reference", "checked_at"),
 )
 COUNTS = (
     *("schema", "height", "width", "channels", "batch", "calls_per_sample", "rounds"),
@@ -28,6 +28,7 @@ FIGURES = (
     *("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms"),
     *("latency_min_ms", "latency_p10_ms", "latency_p90_ms"),
     *("ratio", "ratio_ci_low", "ratio_ci_high", "noise_floor", "twin_ratio"),
+    *("impl_ratio", "impl_ratio_ci_low", "impl_ratio_ci_high"),
     *("energy_mj", "power_w", "sm_clock_mhz", "temperature_c"),
 )
 LISTS = ("macs_uncounted", "latency_samples_ms")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.report import roofline, tables
+from bench.report import roofline, tables, then_and_now
 from bench.report.digits import MISSING, percent
 from bench.report.formats import Grid
 from bench.report.frame import load
@@ -83,6 +83,7 @@ def text(run: Path, frame: pd.DataFrame, machine: Machine, plots: list[Plot]) ->
             path = plot.svg.relative_to(run).as_posix()
             blocks += [f"### {plot.title}, {plot.setting}", f"![{plot.title}]({path})", plot.caption]
         blocks += ["## Efficiency", *_efficiency(split)]
+        blocks += then_and_now.markdown(frame)
         blocks += ["## Noise floors", *_noise(frame)]
         blocks += ["## Cases without a result", *_failures(frame)]
         blocks += ["## Operators without a MAC count", *_uncounted(frame)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from bench.case import Case
+from bench.static.attention import FusedAttention
 from bench.static.flops import DispatchCount, count_with_fvcore, uncounted
 from bench.static.memory import LiveStorage
 from bench.static.trace import Trace
@@ -86,7 +87,7 @@ def _trace_forward(work: Workload) -> tuple[LiveStorage, Traffic, DispatchCount,
     for _ in range(2):
         live, traffic, count = LiveStorage(), Traffic(), DispatchCount()
         live.ignore([*work.module.parameters(), *work.module.buffers(), *work.inputs])
-        with Trace(live, traffic, count) as trace:
+        with FusedAttention(), Trace(live, traffic, count) as trace:
             outputs = work.forward()
         if not trace.strayed:
             break

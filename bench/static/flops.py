@@ -50,6 +50,7 @@ _MOVEMENT = frozenset(
 )
 
 
+_FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _VECTOR_PRODUCTS = {torch.ops.aten.mv: 0, torch.ops.aten.dot: 0, torch.ops.aten.addmv: 1}
 
 
@@ -76,6 +77,9 @@ class DispatchCount:
         if packet in flop_registry:
             flops = flop_registry[packet](*args, **kwargs, out_val=outputs)
             self.by_operator[packet.__name__] += flops // 2
+        elif packet is _FLASH:
+            query, key, value = args[:3]
+            self.by_operator[packet.__name__] += query.numel() * key.shape[2] + outputs[0].numel() * value.shape[2]
         elif packet in _VECTOR_PRODUCTS:
             self.by_operator[packet.__name__] += args[_VECTOR_PRODUCTS[packet]].numel()
         elif _has_weight(operator):
@@ -100,8 +104,8 @@ class FvcoreCount:
 def count_with_fvcore(module: nn.Module, inputs: tuple[Tensor, ...]) -> FvcoreCount:
     """Count one forward call by fvcore, which runs it: its tracer does not work on meta tensors.
 
-    fvcore 0.1.5 passes over `scaled_dot_product_attention`, miscounts matrix products that broadcast, and rounds
-    einsum to four digits; they are given handles here.
+    fvcore 0.1.5 passes over `scaled_dot_product_attention` and `baddbmm`, fails on products into a given tensor,
+    miscounts matrix products that broadcast, and rounds einsum to four digits; they are given handles here.
     """
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # fvcore is built on torch.jit, which newer PyTorch calls deprecated
@@ -155,6 +159,12 @@ def _matmul(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     return Counter({"matmul": math.prod(outputs[0].type().sizes() or [1]) * inner})
 
 
+def _batched(name: str, first: int, inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """A batched product, whose operands are `first` and the one after it; an `out` may follow."""
+    left, right = (inputs[place].type().sizes() for place in (first, first + 1))
+    return Counter({name: math.prod(left) * right[-1]})
+
+
 def _attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     query, key, value = (inputs[i].type().sizes() for i in range(3))
     pairs = math.prod(query[:-1]) * key[-2]
@@ -175,4 +185,11 @@ def _einsum(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     return Counter({"einsum": math.prod(extents.values())})
 
 
-_HANDLES = {"aten::matmul": _matmul, "aten::einsum": _einsum, "aten::scaled_dot_product_attention": _attention}
+_HANDLES = {
+    "aten::matmul": _matmul,
+    "aten::bmm": functools.partial(_batched, "bmm", 0),
+    "aten::baddbmm": functools.partial(_batched, "baddbmm", 1),
+    "aten::baddbmm_": functools.partial(_batched, "baddbmm", 1),
+    "aten::einsum": _einsum,
+    "aten::scaled_dot_product_attention": _attention,
+}

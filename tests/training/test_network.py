@@ -124,8 +124,8 @@ def test_implementations(registered: object) -> None:
     composition = build_block(read_chain("gc+twofold"), impl="fused")
     assert isinstance(composition, Composition)
     assert getattr(composition.blocks[1], "impl", None) == "fused"
-    with pytest.raises(SpecError, match="'gc' has no implementation 'fused'"):
-        built("gc", impl="fused")
+    with pytest.raises(SpecError, match="'se' has no implementation 'fused'"):
+        built("se", impl="fused")
 
 
 def test_whole_networks_get_the_classes_of_the_data_set() -> None:

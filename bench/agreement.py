@@ -1,0 +1,170 @@
+"""Agreement: whether another implementation of a block computes what its reference computes, before it may be timed."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bench.case import Case
+from bench.static import trace_figures
+from bench.workload import FalseOutput, Workload, build
+
+TOLERANCES: Mapping[str, float] = types.MappingProxyType({"fp32": 1e-5, "bf16": 2e-2, "fp16": 4e-3})
+"""Largest difference, relative to the largest element; of gradients, to the largest of the same layer."""
+_AS_NEAR = 2.0
+_SMALLEST = 8
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a tensor of another implementation is from the reference's.
+
+    Attributes:
+        name: `output`, `gradient of input 1`, `gradient of phi.weight`.
+        relative: largest difference of an element, over the largest element of the reference or of its layer.
+    """
+
+    name: str
+    relative: float
+
+
+def agree(work: Workload, free_bytes: int | None = None, seed: int = 0) -> str:
+    """Hold a workload of another implementation against its reference: outputs, and in `train` mode all gradients.
+
+    Both run once on the inputs of the case with the workload's own weights; parameters that are all zero, behind which
+    nothing could be seen, are drawn for the check. A tensor that is further away than `TOLERANCES` may still be as
+    near as the reference, twice at most, to the reference in double precision: gradients that should vanish are noise
+    in both. Where the reference does not fit into memory, a smaller map is checked.
+
+    Args:
+        work: the workload; it is left as it was.
+        free_bytes: memory that the check may take; null for no bound.
+        seed: of the inputs.
+
+    Returns:
+        The size at which they agree, `64x64`.
+
+    Raises:
+        FalseOutput: they do not, by how much is said; or no map is small enough to run the reference on.
+    """
+    case = work.case
+    while True:
+        place = f"{case.height}x{case.width}"
+        try:
+            if free_bytes is None or _needs(case) <= free_bytes:
+                worst = _worst(case, work.module, seed)
+                break
+        except (torch.OutOfMemoryError, MemoryError):
+            pass
+        except RuntimeError as error:
+            if "memory" not in str(error):
+                raise
+        if min(case.height, case.width) < 2 * _SMALLEST:
+            raise FalseOutput(f"cannot be checked: the reference does not fit into memory even at {place}")
+        case = dataclasses.replace(case, height=case.height // 2, width=case.width // 2)
+    if worst is not None:
+        told = f"{worst.name} differs from the reference's by {worst.relative:.3g} of its largest element at {place}"
+        raise FalseOutput(f"{told}, more than {TOLERANCES[case.dtype]:g} ({case.dtype})")
+    return place
+
+
+def differences(case: Case, ours: nn.Module | None = None, seed: int = 0) -> Iterator[Difference]:
+    """Every output, and in `train` mode every gradient, of the case's implementation beside the reference's.
+
+    Args:
+        case: what to run; on its own device.
+        ours: a module whose weights both take; fresh ones where not given.
+        seed: of inputs and of weights that are drawn.
+    """
+    reference, other = _run(_plain(case), ours, seed), _run(case, ours, seed)
+    scales = _scales(reference)
+    for name, expected in reference.items():
+        yield Difference(name, _apart(expected, other[name], scales[_layer(name)]))
+
+
+def _worst(case: Case, ours: nn.Module, seed: int) -> Difference | None:
+    """The difference that is beyond the tolerance by most, if one is."""
+    found = list(differences(case, ours, seed))
+    beyond = [difference for difference in found if not difference.relative <= TOLERANCES[case.dtype]]
+    if not beyond:
+        return None
+    exact = _run(_plain(case), ours, seed, torch.float64)
+    reference, other = _run(_plain(case), ours, seed), _run(case, ours, seed)
+    scales = _scales(exact)
+    judged = []
+    for difference in beyond:
+        name, scale = difference.name, scales[_layer(difference.name)]
+        error, allowed = _apart(exact[name], other[name], scale), _apart(exact[name], reference[name], scale)
+        if not error <= max(_AS_NEAR * allowed, TOLERANCES[case.dtype]):
+            judged.append(difference)
+    return max(judged, key=lambda difference: difference.relative, default=None)
+
+
+def _run(case: Case, ours: nn.Module | None, seed: int, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """Outputs and gradients by name, of a copy of the module."""
+    work = build(dataclasses.replace(case, compiled=False), seed=seed)
+    if ours is not None:
+        work.module.load_state_dict(ours.state_dict())
+    _draw_zeros(work.module, seed)
+    if dtype is not None:
+        work.module.to(dtype)
+        grads = [tensor.requires_grad for tensor in work.inputs]
+        work.inputs = tuple(
+            tensor.detach().to(dtype).requires_grad_(wanted) for tensor, wanted in zip(work.inputs, grads, strict=True)
+        )
+    outputs = work.forward()
+    found = {f"output {number}" if number else "output": output.detach() for number, output in enumerate(outputs)}
+    if case.mode == "train":
+        generator = torch.Generator().manual_seed(seed)
+        roots = [output for output in outputs if output.requires_grad]
+        work.incoming = tuple(torch.randn(o.shape, generator=generator).to(o.device, o.dtype) for o in roots)
+        named = [(name, parameter) for name, parameter in work.module.named_parameters() if parameter.requires_grad]
+        names = [f"gradient of {name}" for name, _ in named]
+        names += [f"gradient of input {number}" for number, tensor in enumerate(work.inputs) if tensor.requires_grad]
+        gradients = zip(names, work.backward(outputs), strict=True)
+        found |= {name: gradient for name, gradient in gradients if gradient is not None}
+    return found
+
+
+def _draw_zeros(module: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if not parameter.any():
+                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+
+
+def _plain(case: Case) -> Case:
+    return dataclasses.replace(case, impl="reference", compiled=False)
+
+
+def _needs(case: Case) -> int:
+    """Bytes that a run of the reference in double precision takes."""
+    figures = trace_figures(_plain(case))
+    width = 8 // {"fp32": 4}.get(case.dtype, 2)
+    return width * (figures.traced_peak_bytes + 2 * figures.resident_bytes)
+
+
+def _layer(name: str) -> str:
+    """What shares a scale: weight and bias of one layer; softmax sees no bias of its keys, whose gradient is zero."""
+    return name.rpartition(".")[0] or name
+
+
+def _scales(tensors: Mapping[str, Tensor]) -> dict[str, float]:
+    scales: dict[str, float] = {}
+    for name, tensor in tensors.items():
+        largest = float(tensor.abs().max()) if tensor.numel() else 0.0
+        scales[_layer(name)] = max(scales.get(_layer(name), 0.0), largest)
+    return scales
+
+
+def _apart(expected: Tensor, given: Tensor, scale: float) -> float:
+    if expected.shape != given.shape:
+        return float("inf")
+    apart = float((expected.double() - given.double()).abs().max()) if expected.numel() else 0.0
+    return apart / scale if scale else (0.0 if apart == 0 else float("inf"))

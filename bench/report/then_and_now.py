@@ -1,0 +1,192 @@
+"""Then and now: each block as published beside its other implementations, and what becomes of the papers' claims."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bench.report.digits import MISSING, plus_minus, significant, times
+from bench.report.formats import Grid
+from bench.report.frame import verdict
+from bench.report.groups import PART
+
+PUBLISHED = "reference"
+READING = """\
+Each block operator by operator as published (then) and in another implementation of equal output (now), timed in the
+same rounds. **now / then** is the median of the ratios of the rounds with its 95 % interval; `≈` marks a tie, by the
+group's noise floor or the interval. **peak** is traced: now over then. A row without a ratio was not timed beside its
+reference.
+"""
+_PLACE = (*PART, "dtype", "mode", "batch", "memory_format", "compiled", "height", "width", "channels")
+_CLAIMS = (("apnb", "nl"), ("afnb", "fnb"), ("gc", "nl"), ("snl", "nl"), ("cgnl", "nl"), ("ldv2", "nl"))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The rows of one place, that is everything but block and implementation, with a pair for each block that has one.
+
+    Attributes:
+        title: the place in words.
+        pairs: (as published, other implementation), rows as records; null where the published one has no row.
+    """
+
+    title: str
+    pairs: tuple[tuple[dict[Any, Any] | None, dict[Any, Any]], ...]
+
+    @property
+    def ratios(self) -> list[float]:
+        """Time now over then of the blocks that have one."""
+        return [now["impl_ratio"] for _, now in self.pairs if now["impl_ratio"] == now["impl_ratio"]]
+
+    def grid(self) -> Grid:
+        """One line a pair."""
+        cuda = any(now["cuda_peak_mib"] == now["cuda_peak_mib"] for _, now in self.pairs)
+        header = (
+            "block",
+            "now",
+            "ms then",
+            "ms now",
+            "now / then",
+            "interval",
+            "peak",
+            *(["CUDA peak"] if cuda else []),
+        )
+        return Grid(header, tuple(_line(then, now, cuda) for then, now in self.pairs), "ll" + "r" * (len(header) - 2))
+
+    def summary(self) -> str:
+        """Geometric mean and extremes of the ratios."""
+        if not self.ratios:
+            return "No block of this group has a ratio."
+        mean = math.exp(sum(map(math.log, self.ratios)) / len(self.ratios))
+        worst = max((now for _, now in self.pairs if now["impl_ratio"] == now["impl_ratio"]), key=_ratio)
+        floors = [now["noise_floor"] for _, now in self.pairs if now["noise_floor"] == now["noise_floor"]]
+        floor = f" Noise floor of the group: {100 * max(floors):.1f} %." if floors else ""
+        told = (
+            f"Geometric mean {times(mean)} over {len(self.ratios)} blocks; the largest is {times(worst['impl_ratio'])}"
+        )
+        return f"{told}, {worst['label']}.{floor}"
+
+
+def comparisons(frame: pd.DataFrame) -> list[Comparison]:
+    """Every place of the frame at which a block has more than the published implementation, in order of appearance."""
+    found = []
+    for place, rows in frame.groupby(list(_PLACE), sort=False, dropna=False):
+        records = rows.sort_values("rank", kind="stable").to_dict("records")
+        published = {row["label"]: row for row in records if row["impl"] == PUBLISHED}
+        others = [row for row in records if row["impl"] != PUBLISHED and row["status"] != "unsupported"]
+        if others:
+            pairs = tuple((published.get(row["label"]), row) for row in others)
+            found.append(Comparison(_title(dict(zip(_PLACE, place, strict=True))), pairs))
+    return found
+
+
+def claims(frame: pd.DataFrame) -> Grid | None:
+    """What a cheaper block still saves over the one it replaces, in each implementation that both were measured in.
+
+    Memory is the traced peak of the replaced block over its own, time its own over the other's, from the group's
+    paired ratios where that is the group's reference, else from the medians.
+    """
+    lines = []
+    names = (*PART, "dtype", "mode", "batch", "channels", "impl")
+    for place, rows in frame.groupby(list(names), sort=False, dropna=False):
+        told = dict(zip(names, place, strict=True))
+        for ours, theirs in _CLAIMS:
+            line = _claim(rows, ours, theirs)
+            if line is not None:
+                where = f"{told['dtype']}, {told['mode']}, batch {told['batch']}, {told['channels']} channels"
+                lines.append((f"{ours} over {theirs}", str(told["impl"]), where, *line))
+    if not lines or not any(line[1] != PUBLISHED for line in lines):
+        return None
+    lines.sort(key=lambda line: (line[0], line[2]))
+    return Grid(("claim", "implementation", "where", "memory saved", "time", "faster from N"), tuple(lines), "lllrrr")
+
+
+def markdown(frame: pd.DataFrame) -> list[str]:
+    """The section of the report; empty where every row is of the published implementation."""
+    found = comparisons(frame)
+    if not found:
+        return []
+    blocks = ["## Then and now", READING.rstrip()]
+    for comparison in found:
+        blocks += [f"#### {comparison.title}", comparison.grid().markdown(), comparison.summary()]
+    judged = claims(frame)
+    if judged is not None:
+        said = (
+            "What the cheaper block still saves. A range goes from the smallest to the largest map that was measured."
+        )
+        blocks += ["### The papers' claims under both", said, judged.markdown()]
+    return blocks
+
+
+def _claim(rows: pd.DataFrame, ours: str, theirs: str) -> tuple[str, str, str] | None:
+    """Memory factors, time ratios, and the positions from which ours is faster at every larger map."""
+    mine = {row["positions"]: row for row in _traced(rows, ours)}
+    other = {row["positions"]: row for row in _traced(rows, theirs)}
+    sizes = sorted(mine.keys() & other.keys())
+    if not sizes:
+        return None
+    memory = [other[n]["peak_mib"] / mine[n]["peak_mib"] for n in sizes if mine[n]["peak_mib"]]
+    ratios: dict[int, tuple[float, bool]] = {}
+    for n in sizes:
+        row, against = mine[n], other[n]
+        if row["status"] != "ok" or against["status"] != "ok":
+            continue
+        paired = row["reference"] == theirs and row["ratio"] == row["ratio"]
+        ratio = row["ratio"] if paired else row["latency_ms"] / against["latency_ms"]
+        ratios[n] = ratio, row["verdict"] == "faster" if paired else ratio < 1
+    since = None
+    for n in sorted(ratios, reverse=True):
+        if not ratios[n][1]:
+            break
+        since = n
+    faster = MISSING if not ratios else "at none measured" if since is None else f"{since}"
+    return _range(memory), _range([ratio for ratio, _ in ratios.values()]), faster
+
+
+def _traced(rows: pd.DataFrame, label: str) -> Iterator[dict[Any, Any]]:
+    yield from rows[(rows["label"] == label) & rows["peak_mib"].notna()].to_dict("records")
+
+
+def _range(values: list[float]) -> str:
+    if not values:
+        return MISSING
+    ends = [times(values[0]), times(values[-1])]
+    return " to ".join(dict.fromkeys(ends))
+
+
+def _title(place: dict[str, Any]) -> str:
+    words = [f"{place['height']}x{place['width']}, {place['channels']} channels", place["device"], place["dtype"]]
+    words += [place["mode"], f"batch {place['batch']}"]
+    words += [place["memory_format"]] if place["memory_format"] not in ("", "channels_first") else []
+    return ", ".join([*words, *(["compiled"] if place["compiled"] else [])])
+
+
+def _line(then: dict[Any, Any] | None, now: dict[Any, Any], cuda: bool) -> tuple[str, ...]:
+    shown, interval = MISSING, MISSING
+    if now["impl_ratio"] == now["impl_ratio"]:
+        low, high = now["impl_ratio_ci_low"], now["impl_ratio_ci_high"]
+        judged = verdict("now", "", now["impl_ratio"], low, high, now["noise_floor"])
+        shown = f"≈ {times(now['impl_ratio'])}" if judged == "tie" else times(now["impl_ratio"])
+        interval = f"{significant(low)} to {significant(high)}"
+    peaks = [_quotient(then, now, "peak_mib"), *([_quotient(then, now, "cuda_peak_mib")] if cuda else [])]
+    return (now["label"], now["impl"], _milliseconds(then), _milliseconds(now), shown, interval, *peaks)
+
+
+def _milliseconds(row: dict[Any, Any] | None) -> str:
+    if row is None:
+        return MISSING
+    return plus_minus(row["latency_ms"], row["half_ms"]) if row["status"] == "ok" else str(row["status"])
+
+
+def _quotient(then: dict[Any, Any] | None, now: dict[Any, Any], column: str) -> str:
+    if then is None or math.isnan(then[column]) or math.isnan(now[column]) or not then[column]:
+        return MISSING
+    return times(now[column] / then[column])
+
+
+def _ratio(row: dict[Any, Any]) -> float:
+    return float(row["impl_ratio"])

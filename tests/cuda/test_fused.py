@@ -1,0 +1,43 @@
+"""The fused implementations on a CUDA device: equal to their references, and within the memory that is traced."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.agreement import agree
+from bench.case import make_case
+from bench.measure.peak import cuda_peak
+from bench.static import trace_figures
+from bench.workload import build
+from modules import registry
+
+pytestmark = pytest.mark.cuda
+FUSED = [name for name in registry.names() if "fused" in registry.describe(name).impls]
+
+
+@pytest.mark.parametrize("mode", ["forward", "train"])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", FUSED)
+def test_it_computes_what_the_reference_computes(name: str, dtype: str, mode: str) -> None:
+    case = make_case(name, {}, 33, 40, 128, batch=2, dtype=dtype, mode=mode, impl="fused", device="cuda")
+    assert agree(build(case)) == "33x40"
+
+
+@pytest.mark.parametrize("name", ["nl", "ldv2", "pam"])
+def test_its_peak_is_far_below_the_reference_s(name: str) -> None:
+    peaks = []
+    for impl in ("reference", "fused"):
+        work = build(make_case(name, {}, 64, 64, 256, impl=impl, device="cuda"))
+        for _ in range(2):
+            work.call()
+        peaks.append(cuda_peak(work.call).allocated)
+    assert peaks[0] > 2 * peaks[1]
+
+
+def test_the_traced_peak_of_nl_is_the_device_s() -> None:
+    case = make_case("nl", {}, 64, 64, 256, impl="fused", device="cuda")
+    work = build(case)
+    for _ in range(2):
+        work.call()
+    traced = trace_figures(case).traced_peak_bytes
+    assert 0.9 * traced <= cuda_peak(work.call).allocated <= 2 * traced + 64 * 2**20

@@ -1,0 +1,128 @@
+"""Whether an implementation is checked against its reference before it is timed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.agreement import agree
+from bench.axes import implementations
+from bench.case import Case, make_case
+from bench.plan import make_plan
+from bench.suite import read_suite
+from bench.workload import FalseOutput, build
+from modules import registry
+from modules.registry import register
+from tests.command.conftest import command  # noqa: F401
+
+
+@pytest.fixture
+def leaning() -> Iterator[None]:
+    """A block whose fused form is off by what its option says, in the output or in the gradient alone."""
+    before = dict(registry._ENTRIES)
+
+    @register("leaning", family="context")
+    class Leaning(nn.Module):
+        def __init__(
+            self,
+            channels: int,
+            off: float = 0.0,
+            where: Literal["output", "gradient"] = "output",
+            impl: Literal["reference", "fused"] = "reference",
+        ) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(channels, 1, 1))
+            self.gamma = nn.Parameter(torch.zeros(1))
+            self.off = off if impl == "fused" else 0.0
+            self.where = where
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = x * self.weight
+            off = y * self.off
+            return x + self.gamma * (y + (off if self.where == "output" else off - off.detach()))
+
+    yield
+    registry._ENTRIES.clear()
+    registry._ENTRIES.update(before)
+
+
+def case(mode: str = "train", **options: object) -> Case:
+    return make_case("leaning", options, 12, 10, 8, batch=2, mode=mode, impl="fused")
+
+
+@pytest.mark.usefixtures("leaning")
+def test_what_agrees_is_told_with_its_size_and_left_as_it_was() -> None:
+    work = build(case())
+    assert agree(work) == "12x10"
+    assert not work.module.gamma.any()
+
+
+@pytest.mark.usefixtures("leaning")
+@pytest.mark.parametrize("where", ["output", "gradient"])
+def test_what_differs_is_refused_with_the_figure(where: str) -> None:
+    with pytest.raises(FalseOutput, match=r"differs from the reference's by .* at 12x10, more than 1e-05 \(fp32\)"):
+        agree(build(case(off=1e-3, where=where)))
+
+
+@pytest.mark.usefixtures("leaning")
+def test_gradients_do_not_count_where_none_are_taken() -> None:
+    assert agree(build(case("forward", off=1e-3, where="gradient"))) == "12x10"
+
+
+@pytest.mark.parametrize("mode", ["forward", "train"])
+def test_gradients_that_should_vanish_are_as_near_to_zero_as_the_reference_s(mode: str) -> None:
+    assert agree(build(make_case("cgnl", {}, 9, 8, 32, batch=2, mode=mode, impl="fused"))) == "9x8"
+
+
+def test_a_reference_that_does_not_fit_is_run_on_a_smaller_map() -> None:
+    work = build(make_case("nl", {}, 32, 32, 16, impl="fused"))
+    assert agree(work, free_bytes=4 * 2**20) == "16x16"
+    with pytest.raises(FalseOutput, match="does not fit into memory even at 8x8"):
+        agree(work, free_bytes=1)
+
+
+@pytest.mark.usefixtures("leaning")
+def test_a_false_implementation_is_never_timed(
+    command: Callable[..., tuple[int, str, str]],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    words = ("--blocks", "leaning:off=0.01,nl", "--sizes", "8x8", "--channels", "8", "--impl", "reference,fused")
+    quick = ("--seconds", "0.02", "--device", "cpu", "--in-process", "--out", tmp_path / "run")
+    code, _, _ = command("sweep", "--suite", "quick", *words, *quick)
+    assert code == 3
+    rows = [json.loads(line) for line in (tmp_path / "run" / "rows.jsonl").read_text().splitlines()]
+    found = {(row["entry"], row["impl"]): row for row in rows}
+    false = found["leaning", "fused"]
+    assert (false["status"], false["latency_ms"]) == ("invalid", None)
+    assert "differs from the reference's by 0.0" in false["reason"]
+    true = found["nl", "fused"]
+    assert true["status"] == "ok"
+    assert true["checked_at"] == "8x8"
+    assert true["impl_ratio_ci_low"] <= true["impl_ratio"] <= true["impl_ratio_ci_high"]
+    assert found["nl", "reference"]["impl_ratio"] is found["nl", "reference"]["checked_at"] is None
+    assert "## Then and now" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_implementations_share_the_rounds_and_stand_beside_each_other() -> None:
+    grid = {"blocks": "nl,snl", "sizes": "8x8", "channels": "8", "impl": "reference,fused", "compile": "off,on"}
+    (group,) = make_plan(read_suite({"grid": [grid]}, "x"), "cpu", {}, None).groups
+    names = [
+        f"{block}{mark}" for block in ("nl", "snl") for mark in ("", " (compiled)", " (fused)", " (fused, compiled)")
+    ]
+    assert [case.name for case in group.cases] == names
+    assert group.reference is not None
+    assert group.reference.case.name == "nl"
+    assert implementations() == ["reference", "fused"]
+
+
+def test_a_case_that_is_not_compiled_has_the_key_that_it_always_had() -> None:
+    plain, compiled = (make_case("nl", {}, 8, 8, 8, compiled=on) for on in (False, True))
+    assert plain.key == make_case("nl", {}, 8, 8, 8).key != compiled.key
+    assert "--compile" not in plain.arguments()
+    assert compiled.arguments()[compiled.arguments().index("--compile") + 1] == "on"
