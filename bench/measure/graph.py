@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 
 from bench.measure.clock import Call
 
 _WARM_CALLS = 3
+_EMPTY = "graph is empty"
 
 
 class NotCapturable(NotImplementedError):
@@ -22,7 +25,7 @@ def captured(call: Call) -> Call:
         A call that replays the graph, which it keeps alive with its memory.
 
     Raises:
-        NotCapturable: the capture failed.
+        NotCapturable: the capture failed, or the call launches nothing on the device.
         torch.OutOfMemoryError: so did an ordinary call, or the graph's own memory.
     """
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -33,11 +36,15 @@ def captured(call: Call) -> Call:
     torch.cuda.current_stream().wait_stream(stream)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    try:
-        with torch.cuda.graph(graph, stream=stream):
-            call()
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        raise NotCapturable(f"cannot be captured in a CUDA graph: {error}") from error
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            with torch.cuda.graph(graph, stream=stream):
+                call()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise NotCapturable(f"cannot be captured in a CUDA graph: {error}") from error
+    if any(_EMPTY in str(warning.message).lower() for warning in told):
+        raise NotCapturable("launches nothing on the device, so its CUDA graph is empty")
     return graph.replay

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -50,6 +51,19 @@ class FakeStreams:
             **{"current_stream": lambda: main, "synchronize": lambda: log.append("synchronize")},
         }.items():
             monkeypatch.setattr(torch.cuda, name, value)
+
+
+def test_a_call_that_launches_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeStreams(monkeypatch)
+
+    @contextmanager
+    def graph(which: object, stream: object) -> Iterator[None]:
+        yield
+        warnings.warn("The CUDA Graph is empty. This usually means the wrong device.", UserWarning, stacklevel=1)
+
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    with pytest.raises(NotCapturable, match="launches nothing on the device"):
+        captured(lambda: fake.log.append("call"))
 
 
 def test_a_call_is_warmed_on_the_stream_it_is_captured_on(monkeypatch: pytest.MonkeyPatch) -> None:
