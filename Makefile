@@ -31,7 +31,7 @@ readme: setup  ## rebuild reports and the tables in README.md from results/refer
 	$(BIN)/python run_bench.py report results/reference/cpu --readme README.md
 
 papers: setup  ## rebuild docs/papers.md from the published figures and the reference runs
-	$(BIN)/python run_bench.py papers --rows results/reference/papers-cpu --output results/reference/papers-cpu \
+	$(BIN)/python run_bench.py papers --rows results/reference/h200/papers --output results/reference/h200/papers \
 		--format markdown > docs/papers.md
 
 notebooks: setup  ## run the notebooks again and keep what they show

@@ -70,7 +70,7 @@ def test_its_counts_of_reproduced_cells_are_those_of_the_page() -> None:
 
 
 def test_the_page_on_the_papers_is_what_the_command_prints() -> None:
-    words = ["papers", "--rows", "results/reference/papers-cpu", "--format", "markdown"]
+    words = ["papers", "--rows", "results/reference/h200/papers", "--format", "markdown"]
     done = subprocess.run(
         [sys.executable, "run_bench.py", *words], cwd=ROOT, capture_output=True, text=True, check=True
     )

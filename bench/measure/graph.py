@@ -42,9 +42,19 @@ def captured(call: Call) -> Call:
             with torch.cuda.graph(graph, stream=stream):
                 call()
         except torch.OutOfMemoryError:
+            _leave_capture()
             raise
         except RuntimeError as error:
+            _leave_capture()
             raise NotCapturable(f"cannot be captured in a CUDA graph: {error}") from error
     if any(_EMPTY in str(warning.message).lower() for warning in told):
         raise NotCapturable("launches nothing on the device, so its CUDA graph is empty")
     return graph.replay
+
+
+def _leave_capture() -> None:
+    """Give the device's random generator a fresh state: a capture that failed leaves it waiting for its end, and it
+    draws nothing more."""
+    fresh = torch.Generator(device="cuda")
+    fresh.manual_seed(torch.cuda.initial_seed())
+    torch.cuda.default_generators[torch.cuda.current_device()].graphsafe_set_state(fresh.graphsafe_get_state())

@@ -45,10 +45,25 @@ class FakeStreams:
             yield
             log.append("captured")
 
+        class Generator:
+            def __init__(self, device: str = "cuda") -> None:
+                pass
+
+            def manual_seed(self, seed: int) -> None:
+                log.append(f"seed {seed}")
+
+            def graphsafe_get_state(self) -> str:
+                return "fresh"
+
+            def graphsafe_set_state(self, state: str) -> None:
+                log.append(state)
+
         main = Stream()
+        monkeypatch.setattr(torch, "Generator", Generator)
         for name, value in {
             **{"Stream": Stream, "CUDAGraph": Graph, "stream": stream, "graph": graph},
             **{"current_stream": lambda: main, "synchronize": lambda: log.append("synchronize")},
+            **{"initial_seed": lambda: 7, "current_device": lambda: 0, "default_generators": [Generator()]},
         }.items():
             monkeypatch.setattr(torch.cuda, name, value)
 
@@ -91,6 +106,7 @@ def test_what_no_graph_can_hold_is_unsupported_with_its_reason(monkeypatch: pyte
     found = failure(caught.value)
     assert found["status"] == "unsupported"
     assert "cannot be captured in a CUDA graph: operation not permitted" in str(found["reason"])
+    assert fake.log[-2:] == ["seed 7", "fresh"]
 
 
 def test_a_lack_of_memory_is_not_taken_for_a_lack_of_support(monkeypatch: pytest.MonkeyPatch) -> None:
