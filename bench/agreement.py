@@ -40,7 +40,8 @@ def agree(work: Workload, free_bytes: int | None = None, seed: int = 0) -> str:
     Both run once on the inputs of the case with the workload's own weights; parameters that are all zero, behind which
     nothing could be seen, are drawn for the check. A tensor that is further away than `TOLERANCES` may still be as
     near as the reference, twice at most, to the reference in double precision. A gradient that vanishes, beside the
-    largest of the block, is noise in both, and held to vanish. Where the reference does not fit into memory, a smaller map is checked.
+    largest of the block, is noise in both, and held to vanish. Where the reference does not fit into memory, a smaller
+    map is checked.
 
     Args:
         work: the workload; it is left as it was.

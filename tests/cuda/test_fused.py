@@ -16,7 +16,7 @@ FUSED = [name for name in registry.names() if "fused" in registry.describe(name)
 
 
 COARSE = ("psp", "gald", "encoding")
-"""Some of their bf16 gradients lie more than twice as far from the exact ones as the reference's: so seen on an H200."""
+"""Some of their bf16 gradients lie more than twice as far from the exact ones as the reference's, on an H200."""
 CASES = [
     pytest.param(name, dtype, mode, marks=[pytest.mark.xfail(reason="bf16 gradients coarser than the reference's")])
     if (name in COARSE and (dtype, mode) == ("bf16", "train"))
