@@ -168,10 +168,12 @@ def test_an_output_that_cannot_be_written_is_refused(command: Command, mini: Pat
     refused(command("sweep", "--suite", mini, "--out", mini.parent / "file" / "run"), "choose another --out")
 
 
-@pytest.mark.parametrize("run", ["nowhere", "empty"])
-def test_a_report_of_nothing_is_refused(command: Command, tmp_path: Path, run: str) -> None:
+@pytest.mark.parametrize(
+    ("run", "why"), [("nowhere", "is no folder"), ("empty", "holds no results; looked for rows.jsonl")]
+)
+def test_a_report_of_nothing_is_refused(command: Command, tmp_path: Path, run: str, why: str) -> None:
     (tmp_path / "empty").mkdir()
-    refused(command("report", tmp_path / run), "cannot read")
+    refused(command("report", tmp_path / run), why)
 
 
 def test_a_broken_row_is_refused(command: Command, tmp_path: Path) -> None:
