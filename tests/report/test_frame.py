@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.report import build, load
-from bench.report.frame import MIB, label, verdict
+from bench.report.frame import MIB, build, label, load, verdict
 from bench.row import RunError
 from tests.report.synthetic import row, skipped, write_run
 
