@@ -27,8 +27,8 @@ SMALL_MAP: Mapping[str, Mapping[str, OptionValue]] = {
 """Defaults of training where they are not the entry's: its map is 16x16, the published ones are made for 97x97.
 
 The ratio 4 of `gc`, and of `se` beside it, is GCNet's own for segmentation (Sec. 5.4); at 48 channels 16 leaves three.
-Unpadded, `ldv1` makes three by three cells of the map, stretched over it; and it is GALD's Eq. 1, whose mask lies in
-[0, 1], where the authors' code has a ReLU ahead of the sigmoid.
+Unpadded, `ldv1` makes three by three cells of the map, stretched over it; padding is ours. Without the ReLU that the
+authors' code has ahead of the sigmoid, the mask lies in [0, 1], as in GALD's Eq. 1.
 A reach of 7 is all of the 8x8 map that `psa` attends on.
 """
 
