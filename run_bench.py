@@ -12,11 +12,13 @@ from typing import Annotated
 import typer
 
 from bench.arguments import (
+    AllowSkew,
     Batch,
     Blocks,
     Cache,
     Channels,
     Checkpoint,
+    Cluster,
     Compile,
     CudaGraph,
     Device,
@@ -28,6 +30,7 @@ from bench.arguments import (
     MemoryFormat,
     Mode,
     Out,
+    PerDevice,
     Plugin,
     Print,
     Reference,
@@ -79,12 +82,16 @@ def sweep(
     timeout: Timeout = 300.0,
     force: Force = False,
     in_process: InProcess = False,
+    cluster: Cluster = None,
+    per_device: PerDevice = False,
+    allow_skew: AllowSkew = False,
     format: Print = Format.table,
 ) -> int:
     """Measure a suite, with any axis set otherwise, and report. The same --out again measures what is missing."""
     from rich.console import Console
 
-    from bench.report import show_run, write
+    from bench.cluster import run_on_cluster
+    from bench.report import show_folder, write_folder
     from bench.session import Request, run_sweep
 
     axes = {"blocks": blocks, "sizes": sizes, "channels": channels, "batch": batch, "dtype": dtype, "mode": mode}
@@ -104,11 +111,14 @@ def sweep(
         timeout=timeout,
         isolated=isolated,
         force=force,
+        cluster=cluster,
+        per_device=per_device,
+        allow_skew=allow_skew,
     )
     console = Console(stderr=format is not Format.table)
-    outcome = run_sweep(request, console)
-    write(outcome.folder)
-    print(show_run(outcome.folder, format.value))
+    outcome = run_on_cluster(request, console) if cluster else run_sweep(request, console)
+    write_folder(outcome.folder)
+    print(show_folder(outcome.folder, format.value))
     console.print(outcome.text, markup=False, highlight=False, soft_wrap=True)
     if outcome.interrupted:
         return INTERRUPTED

@@ -41,4 +41,7 @@ Checkpoint = Annotated[Path | None, typer.Option(help="Weights of the one networ
 Timeout = Annotated[float, typer.Option(help="Seconds that one step of a case (build, warm-up, a sample) may take")]
 Force = Annotated[bool, typer.Option("--force", help="Measure also what the trace says cannot fit into memory")]
 InProcess = Annotated[bool, typer.Option("--in-process", help="Measure without a worker process, for debuggers")]
+Cluster = Annotated[str | None, typer.Option(help="Ray cluster to run on: auto, host:port or ray://host:port")]
+PerDevice = Annotated[bool, typer.Option("--per-device", help="With --cluster: measure on each kind of device")]
+AllowSkew = Annotated[bool, typer.Option("--allow-skew", help="With --cluster: also on nodes with other versions")]
 Print = Annotated[Format, typer.Option("--format", help="How to print")]

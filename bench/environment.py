@@ -10,6 +10,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -65,6 +66,17 @@ def describe_environment(device: str) -> dict[str, object]:
             "tf32_cudnn": torch.backends.cudnn.allow_tf32,
         }
     return facts
+
+
+def cards(device: str) -> tuple[str, ...]:
+    """Models of the CUDA devices that are visible; none for another device."""
+    count = torch.cuda.device_count() if device == "cuda" else 0
+    return tuple(torch.cuda.get_device_name(number) for number in range(count))
+
+
+def device_name(facts: Mapping[str, object]) -> str:
+    """The model of the card, or of the processor, in the facts of an environment."""
+    return str(facts.get("gpu") or facts["cpu"])
 
 
 def environment_hash(facts: dict[str, object]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bench.case import Case
-from bench.environment import available_bytes
+from bench.environment import available_bytes, cards, describe_environment
 from bench.measure.allocator import retain_host_memory
 from bench.measure.clock import Clock
 from bench.measure.machine import measure_machine
@@ -25,10 +25,23 @@ class Ready:
     Attributes:
         host_allocator: what was done to its host's allocator, in words.
         machine: the machine's rates, see `measure_machine`; empty where they were not asked for.
+        facts: of the environment, see `describe_environment`.
+        free_bytes: memory that a case may take on the device.
+        cards: models of the CUDA devices that are visible, the one measured on first.
     """
 
     host_allocator: str
     machine: Mapping[str, float]
+    facts: Mapping[str, object]
+    free_bytes: int
+    cards: tuple[str, ...] = ()
+
+
+def get_ready(device: str, clock: Clock, rates: bool) -> Ready:
+    """Look at the machine of this process, ahead of any measurement; `rates` measures it."""
+    free = available_bytes(device)
+    machine = measure_machine(device, clock, free_bytes=free) if rates else {}
+    return Ready(retain_host_memory(), machine, describe_environment(device), free, cards(device))
 
 
 class Measurer(Protocol):
@@ -58,10 +71,7 @@ class InProcess:
     rates: bool = False
 
     def prepare(self) -> Ready:
-        machine = (
-            measure_machine(self.device, self.clock, free_bytes=available_bytes(self.device)) if self.rates else {}
-        )
-        return Ready(retain_host_memory(), machine)
+        return get_ready(self.device, self.clock, self.rates)
 
     def trace(self, cases: Sequence[Case], on_case: OnCase) -> Mapping[Case, Tracing]:
         return trace_all(cases, on_case)

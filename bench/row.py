@@ -15,6 +15,8 @@ RESULTS = ("ok", "oom", "skipped", "unsupported")
 ROWS, SUITE, ENVIRONMENT = "rows.jsonl", "suite.toml", "environment.json"
 RUNS = "runs.jsonl"
 """Training runs stand in a file of their own, see `bench.training.record`; a folder holds the one or the other."""
+DEVICES = "devices.json"
+"""In a folder of run folders, one for each kind of device that the same sweep was measured on."""
 FIELDS = (
     *("schema", "key", "run", "suite", "git", "method", "env", "started_at", "repro"),
     *("entry", "family", "options", "impl", "height", "width", "channels", "batch"),
@@ -31,6 +33,7 @@ FIELDS = (
     *("memory_clock_mhz", "foreign_processes", "cpu_mhz", "load_average", "steal", "foreign_cpus"),
     *("disturbed_rounds", "disturbed_by", "unused_samples", "telemetry_missing"),
     *("impl_ratio", "impl_ratio_ci_low", "impl_ratio_ci_high", "checked_at"),
+    *("node", "device_name"),
 )
 ADDED = FIELDS[FIELDS.index("memory_clock_mhz") :]
 

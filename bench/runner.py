@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,6 @@ from datetime import datetime, timezone
 from typing import Protocol
 
 from bench.case import Case
-from bench.environment import git_revision
 from bench.measurer import Measurer
 from bench.plan import Plan, PlannedGroup, Verdict
 from bench.row import make_row
@@ -50,12 +50,16 @@ class Stamp:
         suite: its name.
         env, method: the hashes.
         reproduce: the command before the arguments that name a case, as a list of words.
+        device_name: model of the card or the processor.
+        git: revision of the code that measures.
     """
 
     suite: str
     env: str
     method: str
     reproduce: tuple[str, ...]
+    device_name: str
+    git: str | None
 
     def fields(self, case: Case, run: str, started_at: str, reference: str | None) -> dict[str, object]:
         """The identity fields of a row; `reference` is what ratios are taken to where the row is measured again."""
@@ -63,11 +67,12 @@ class Stamp:
         return {
             "run": run,
             "suite": self.suite,
-            "git": git_revision(),
+            "git": self.git,
             "method": self.method,
             "env": self.env,
             "started_at": started_at,
             "repro": shlex.join([*words, "--out", f"results/repro-{case.key}"]),
+            "device_name": self.device_name,
             **case.row(),
         }
 
@@ -81,27 +86,42 @@ class Runner:
         stamp: what they carry.
         measurer: builds, warms and samples groups.
         watcher: is told of progress.
+        plan: what to measure.
     """
 
     store: Store
     stamp: Stamp
     measurer: Measurer
     watcher: Watcher
+    plan: Plan
     summary: Summary = field(default_factory=Summary)
+    _done: int = field(default=0, init=False)
+    _writing: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def run(self, plan: Plan) -> Summary:
+    def run(self) -> None:
         """Measure group by group, then write the rows of cases that are not measured: rows keep the suite's order."""
-        self.store.forget(plan.outdated)
-        done = 0
-        for group in plan.groups:
-            self.watcher.group(_title(group), group.note, done, plan.to_measure)
-            crowded_out = self._measure(group)
-            for verdict in crowded_out:
-                self._measure(PlannedGroup((verdict,), None))
-            done += len(group.members)
-        for verdict in plan.unmeasured:
+        self.begin()
+        for group in self.plan.groups:
+            self.measure(group)
+        self.finish()
+
+    def begin(self) -> None:
+        """Drop the rows that no longer hold."""
+        self.store.forget(self.plan.outdated)
+
+    def measure(self, group: PlannedGroup) -> None:
+        """Measure a group and write its rows; groups may be measured in several threads."""
+        self.watcher.group(_title(group), group.note, self._done, self.plan.to_measure)
+        crowded_out = self._measure(group)
+        for verdict in crowded_out:
+            self._measure(PlannedGroup((verdict,), None))
+        with self._writing:
+            self._done += len(group.members)
+
+    def finish(self) -> None:
+        """Write the rows of cases that are not measured."""
+        for verdict in self.plan.unmeasured:
             self._write(verdict, {"status": verdict.status, "reason": verdict.reason}, _now(), None)
-        return self.summary
 
     def _measure(self, group: PlannedGroup) -> list[Verdict]:
         """Measure a group and write its rows; if a block breaks it, the others are measured again without that one.
@@ -111,9 +131,10 @@ class Runner:
         """
         started_at = _now()
         result = self.measurer.measure(group, self.watcher.round)
-        self.summary.busy_seconds += result.busy_seconds
+        with self._writing:
+            self.summary.busy_seconds += result.busy_seconds
         if result.broken is not None:
-            return self._measure_without(group, result.broken, started_at)
+            return self._measure_without(group, result.broken, started_at, result.node)
         crowded_out = []
         label = group.reference.case.label if group.reference else None
         for verdict in group.members:
@@ -121,16 +142,18 @@ class Runner:
             if fields["status"] == "oom" and len(group.members) > 1:
                 crowded_out.append(verdict)
             else:
-                self._write(replace(verdict, figures=result.figures[verdict.case.name]), fields, started_at, label)
+                verdict = replace(verdict, figures=result.figures[verdict.case.name])
+                self._write(verdict, {**fields, "node": result.node}, started_at, label)
         return crowded_out
 
-    def _measure_without(self, group: PlannedGroup, broken: Broken, started_at: str) -> list[Verdict]:
+    def _measure_without(self, group: PlannedGroup, broken: Broken, started_at: str, node: str | None) -> list[Verdict]:
         """Write the row of the block that broke the group (of all, where it cannot be told) and measure the rest."""
         label = group.reference.case.label if group.reference else None
         rest = []
         for verdict in group.members:
             if broken.label in (None, verdict.case.name):
-                self._write(verdict, {"status": broken.status, "reason": broken.reason}, started_at, label)
+                fields = {"status": broken.status, "reason": broken.reason, "node": node}
+                self._write(verdict, fields, started_at, label)
             else:
                 rest.append(verdict)
         if not rest:
@@ -145,8 +168,9 @@ class Runner:
         static = verdict.figures.row() if verdict.figures is not None else {}
         identity = self.stamp.fields(verdict.case, self.store.run, started_at, reference)
         row = make_row(identity, static, fields)
-        self.store.append(row)
-        self.summary.statuses[str(row["status"])] += 1
+        with self._writing:
+            self.store.append(row)
+            self.summary.statuses[str(row["status"])] += 1
         self.watcher.row(row)
 
 

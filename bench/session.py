@@ -15,12 +15,12 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.case import Case
-from bench.environment import available_bytes, describe_environment, environment_hash, git_revision, pick_device
+from bench.environment import available_bytes, device_name, environment_hash, git_revision, pick_device
 from bench.isolation import Isolated
 from bench.measure.cache import cache_bytes
 from bench.measure.clock import clock_for
 from bench.measure.method import Method, make_method
-from bench.measurer import InProcess, Measurer
+from bench.measurer import InProcess, Measurer, Ready
 from bench.plan import check_buildable, make_plan
 from bench.plugin import load_plugins
 from bench.progress import Watch
@@ -52,6 +52,9 @@ class Request:
         timeout: seconds that one step of a case may take before its worker is ended.
         isolated: measure in a worker process that may die; else in this one.
         force: measure also what the static trace says cannot fit.
+        cluster: address of the Ray cluster to measure on, or null for this machine.
+        per_device: measure once on each kind of device of the cluster.
+        allow_skew: measure also where nodes have other versions; each of them is a kind of its own.
     """
 
     suite: str
@@ -65,6 +68,9 @@ class Request:
     timeout: float = 300.0
     isolated: bool = True
     force: bool = False
+    cluster: str | None = None
+    per_device: bool = False
+    allow_skew: bool = False
 
     def resolve(self) -> Suite:
         """The suite with everything that was asked for set in it.
@@ -101,12 +107,14 @@ class Request:
 
     def command(self) -> tuple[str, ...]:
         """The words that repeat this request, but for its axes."""
-        words = [*_program(), "sweep", "--suite", self.suite]
+        words = [*program(), "sweep", "--suite", self.suite]
         words += [word for path in self.plugins for word in ("--plugin", path)]
         for name, value in self.settings.items():
             flag = [f"--{name.replace('_', '-')}"]
             words += [] if value is None else flag if name in SWITCHES else [*flag, str(value)]
         words += ["--checkpoint", str(self.checkpoint)] if self.checkpoint is not None else []
+        words += ["--cluster", self.cluster] if self.cluster is not None else []
+        words += ["--per-device"] if self.per_device else []
         return tuple(words)
 
 
@@ -126,6 +134,8 @@ def run_sweep(request: Request, console: Console) -> Outcome:
     Raises:
         SpecError: something asked for does not exist, cannot be built, or cannot be written.
     """
+    if request.per_device or request.allow_skew:
+        raise SpecError(f"{'--per-device' if request.per_device else '--allow-skew'} needs --cluster")
     suite = request.resolve()
     device = pick_device(request.device)
     check_method(suite.method, device)
@@ -141,29 +151,59 @@ def run_sweep(request: Request, console: Console) -> Outcome:
     with contextlib.ExitStack() as stack:
         stack.callback(measurer.close)
         ready = measurer.prepare()
-        facts = {**describe_environment(device), "host_allocator": ready.host_allocator}
-        facts |= {"checkpoint": weights.facts} if weights is not None else {}
-        env, method = environment_hash(facts), suite.method
-        facts |= {"method_settings": dataclasses.asdict(method), "machine": machine or ready.machine}
-        stamp = Stamp(suite.name, env, method.hash, request.command())
-        store = stack.enter_context(open_store(folder, suite.toml(), facts, {"env": env, "method": method.hash}))
+        facts = run_facts(ready, weights)
+        store, stamp = open_run(request, suite, folder, facts, machine or ready.machine, git_revision())
+        stack.enter_context(store)
         stack.enter_context(watch.shown())
-        older = {row["git"] for row in store.rows.values()} - {git_revision()}
-        runner = Runner(store, stamp, measurer, watch)
+        older = {row["git"] for row in store.rows.values()} - {stamp.git}
+        summary = Summary()
         try:
             free = None if request.force else available_bytes(device)
-            runner.run(make_plan(suite, device, store.rows, free, watch.judged, measurer.trace))
+            plan = make_plan(suite, device, store.rows, free, watch.judged, measurer.trace)
+            Runner(store, stamp, measurer, watch, plan, summary).run()
         except KeyboardInterrupt:
             interrupted = True
     missing = sum(case.key not in store.rows for case in cases)
-    text = _closing(store, runner.summary, missing, time.perf_counter() - start)
+    text = closing(store, summary, missing, time.perf_counter() - start)
     if weights is not None:
         text += f"\nweights of {weights.label} from '{weights.path}' (names of {weights.names})"
     if older:
         text += f"\nnote: rows of an earlier call were measured at revision {', '.join(map(str, older))} of the code"
     if interrupted:
-        text += f"\ninterrupted; to go on: {shlex.join([*_program(), *sys.argv[1:]])}"
-    return Outcome(folder, text, count_failed(runner.summary.statuses) > 0, interrupted)
+        text += f"\ninterrupted; to go on: {shlex.join([*program(), *sys.argv[1:]])}"
+    return Outcome(folder, text, count_failed(summary.statuses) > 0, interrupted)
+
+
+def run_facts(ready: Ready, weights: Weights | None) -> dict[str, object]:
+    """What rows of a run have in common and are compared by: the environment, and the weights if they were given."""
+    facts = {**ready.facts, "host_allocator": ready.host_allocator}
+    return facts | ({"checkpoint": weights.facts} if weights is not None else {})
+
+
+def open_run(
+    request: Request,
+    suite: Suite,
+    folder: Path,
+    facts: dict[str, object],
+    machine: Mapping[str, float],
+    revision: str | None,
+) -> tuple[Store, Stamp]:
+    """The run folder of a request, open, and what its rows will carry.
+
+    Args:
+        request, suite: what was asked for.
+        folder: of the run.
+        facts: see `run_facts`.
+        machine: its rates.
+        revision: of the code that measures.
+
+    Raises:
+        SpecError, RunError: as `open_store`.
+    """
+    env, method = environment_hash(facts), suite.method
+    whole = {**facts, "method_settings": dataclasses.asdict(method), "machine": dict(machine)}
+    store = open_store(folder, suite.toml(), whole, {"env": env, "method": method.hash})
+    return store, Stamp(suite.name, env, method.hash, request.command(), device_name(facts), revision)
 
 
 def check_method(method: Method, device: str) -> None:
@@ -190,7 +230,8 @@ def run_estimate(request: Request) -> Iterator[dict[str, object]]:
     return estimate(cases)
 
 
-def _closing(store: Store, summary: Summary, missing: int, seconds: float) -> str:
+def closing(store: Store, summary: Summary, missing: int, seconds: float) -> str:
+    """What the person at the terminal is told at the end: how many rows of which kind, and where they are."""
     measured = [f"{count} {status}" for status, count in sorted(summary.statuses.items())]
     counts = ", ".join([*measured, *([f"{missing} missing"] if missing else [])]) or "nothing missing"
     share = f", {summary.busy_seconds / seconds:.0%} of it in warm-up or timed calls" if summary.busy_seconds else ""
@@ -203,5 +244,6 @@ def _digest(path: Path | None) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path is not None and path.is_file() else None
 
 
-def _program() -> tuple[str, ...]:
+def program() -> tuple[str, ...]:
+    """The words that start this program."""
     return ("contextbench",) if Path(sys.argv[0]).name == "contextbench" else ("python", "run_bench.py")

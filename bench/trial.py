@@ -52,12 +52,14 @@ class GroupResult:
         figures: its static figures, with fvcore's count.
         busy_seconds: in warm-up or timed calls.
         broken: why there is nothing else, if so.
+        node: of the cluster, that measured it.
     """
 
     fields: Mapping[str, Mapping[str, object]]
     figures: Mapping[str, StaticFigures | None]
     busy_seconds: float
     broken: Broken | None = None
+    node: str | None = None
 
 
 def measure_group(

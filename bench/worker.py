@@ -14,12 +14,10 @@ from multiprocessing.connection import Connection
 
 from bench.case import Case
 from bench.environment import available_bytes
-from bench.measure.allocator import retain_host_memory
 from bench.measure.clock import clock_for
-from bench.measure.machine import measure_machine
 from bench.measure.method import Method
 from bench.measure.telemetry import probe_for
-from bench.measurer import Ready
+from bench.measurer import get_ready
 from bench.plan import PlannedGroup, Tracing, trace_case
 from bench.plugin import load_plugins
 from bench.pulse import IDLE, Pulse
@@ -68,8 +66,7 @@ def serve(connection: Connection, pulse: Pulse) -> None:
     task: Task = connection.recv()
     load_plugins(task.plugins)
     clock, probe = clock_for(task.device), probe_for(task.device)
-    machine = measure_machine(task.device, clock, free_bytes=available_bytes(task.device)) if task.rates else {}
-    connection.send(Ready(retain_host_memory(), machine))
+    connection.send(get_ready(task.device, clock, task.rates))
     _limit_memory(task.device)
     slicer = Slicer(task.method, clock)
     while True:

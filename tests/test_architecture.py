@@ -30,6 +30,7 @@ LINE = (
     ("bench.runner",),
     ("bench.progress",),
     ("bench.session",),
+    ("bench.cluster",),
     ("bench.papers",),
     ("bench.threshold", "bench.cell"),
     ("bench.compare",),

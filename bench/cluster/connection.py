@@ -1,0 +1,216 @@
+"""Connection: a Ray cluster that this process drives. The only file that imports Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from modules.options import SpecError
+
+EXTRA = "pip install 'contextbench[cluster]'"
+ATTEMPTS = 3
+"""How often a call is begun whose node is lost each time."""
+_GLANCE_SECONDS = 1.0
+_ALLOWED = "auto (the cluster that runs here), host:port, or ray://host:port"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the cluster.
+
+    Attributes:
+        id: Ray's.
+        name: as it was started with, else its host name.
+        cpus, gpus: that Ray gives out there.
+    """
+
+    id: str
+    name: str
+    cpus: int
+    gpus: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """Where a call may run, and what it has to itself there.
+
+    Attributes:
+        nodes: any of these.
+        cpus, gpus: of the node, for as long as it runs.
+    """
+
+    nodes: tuple[Node, ...]
+    cpus: int
+    gpus: int = 0
+
+
+class NodesLost(Exception):
+    """None of the nodes that a call may run on is left, or it lost its node `ATTEMPTS` times.
+
+    Attributes:
+        gone: whether no node is left.
+    """
+
+    def __init__(self, gone: bool, reason: str) -> None:
+        super().__init__(reason)
+        self.gone = gone
+
+
+class Stopped(Exception):
+    """The cluster was let go while a call was running."""
+
+
+class Cluster:
+    """Runs functions on nodes; several threads may call at once."""
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+        self._lock = threading.Lock()
+        self._running: set[Any] = set()
+        self._seen: tuple[float, list[Node]] = (0.0, [])
+        self._stopped = False
+
+    def nodes(self) -> list[Node]:
+        """The nodes that are alive, as of a second ago."""
+        with self._lock:
+            then, seen = self._seen
+            if time.monotonic() - then > _GLANCE_SECONDS or not seen:
+                seen = [_node(facts) for facts in self._ray.nodes() if facts["Alive"]]
+                self._seen = (time.monotonic(), seen)
+            return list(seen)
+
+    def call(
+        self,
+        function: Callable[..., Any],
+        arguments: Sequence[object],
+        share: Share,
+        on_lost: Callable[[str], None] = lambda told: None,
+    ) -> tuple[Node, Any]:
+        """The node, and what a function returned there, in a process of its own; begun again elsewhere if lost.
+
+        Args:
+            function: importable on the nodes, or self-contained.
+            arguments: its arguments.
+            share: where, and with how much of the node.
+            on_lost: told in words each time that its node or process is lost.
+
+        Raises:
+            NodesLost: no node of `share` is left, or it was lost `ATTEMPTS` times.
+            Stopped: the cluster was let go.
+            Exception: what the function raised.
+        """
+        told = ""
+        for _ in range(ATTEMPTS):
+            try:
+                return self._once(function, arguments, share)
+            except _Lost as lost:
+                told = str(lost)
+                on_lost(told)
+        raise NodesLost(False, f"lost {ATTEMPTS} times: {told}")
+
+    def stop(self) -> None:
+        """Cancel every call; those who wait for one are told by `Stopped`."""
+        with self._lock:
+            self._stopped = True
+            running = list(self._running)
+        for reference in running:
+            with contextlib.suppress(Exception):  # it may just have ended, or its node is gone
+                self._ray.cancel(reference, force=True)
+
+    def _once(self, function: Callable[..., Any], arguments: Sequence[object], share: Share) -> tuple[Node, Any]:
+        ids = ",".join(node.id for node in share.nodes)
+        remote = self._ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, max_retries=0, max_calls=1)(_locating())
+        with self._lock:
+            if self._stopped:
+                raise Stopped
+            reference = remote.options(label_selector={"ray.io/node-id": f"in({ids})"}).remote(function, *arguments)
+            self._running.add(reference)
+        try:
+            place, value = self._result(reference, share)
+            return next(node for node in share.nodes if node.id == place), value
+        finally:
+            with self._lock:
+                self._running.discard(reference)
+
+    def _result(self, reference: Any, share: Share) -> Any:
+        errors = self._ray.exceptions
+        wanted = {node.id for node in share.nodes}
+        try:
+            while not self._ray.wait([reference], timeout=_GLANCE_SECONDS)[0]:
+                if not wanted & {node.id for node in self.nodes()}:
+                    self._ray.cancel(reference, force=True)
+                    raise NodesLost(True, f"no node is left of {', '.join(node.name for node in share.nodes)}")
+            return self._ray.get(reference)
+        except errors.RayTaskError as error:
+            raise error.cause if isinstance(error.cause, Exception) else error from None
+        except errors.RayError as error:
+            if self._stopped:
+                raise Stopped from None
+            raise _Lost(_first_line(error)) from None
+
+
+class _Lost(Exception):
+    """The node or the process of a call is gone."""
+
+
+def _locating() -> Callable[..., tuple[str, Any]]:
+    """A function that needs nothing of this project to arrive on a node."""
+
+    def located(function: Callable[..., Any], *arguments: object) -> tuple[str, Any]:
+        import ray
+
+        return ray.get_runtime_context().get_node_id(), function(*arguments)
+
+    return located
+
+
+@contextlib.contextmanager
+def connected(address: str, console: Console) -> Iterator[Cluster]:
+    """Drive the cluster at an address inside the block; every call still running is cancelled at its end.
+
+    Ray's own messages, which would go to the standard output, are not shown: what matters of them is said.
+
+    Raises:
+        SpecError: Ray is not installed, or there is no such cluster.
+    """
+    ray = _ray()
+    console.file = console.file  # keeps writing where it does, whatever becomes of the standard output
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+        except Exception as error:  # Ray has no one class for a cluster that is not there
+            raise SpecError(f"no Ray cluster at '{address}': {_first_line(error)}; allowed: {_ALLOWED}") from None
+        cluster = Cluster(ray)
+        try:
+            yield cluster
+        finally:
+            cluster.stop()
+            ray.shutdown()
+
+
+def _ray() -> Any:
+    try:
+        return importlib.import_module("ray")
+    except ImportError as error:
+        raise SpecError(f"--cluster needs Ray, which is not installed here ({error}); install it: {EXTRA}") from None
+
+
+def _node(facts: dict[str, Any]) -> Node:
+    named = facts["NodeName"] not in ("", facts["NodeManagerAddress"])
+    resources = facts["Resources"]
+    name = facts["NodeName"] if named else facts["NodeManagerHostname"]
+    return Node(facts["NodeID"], name, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
