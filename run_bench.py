@@ -268,6 +268,8 @@ def train(
     loaders: Annotated[int, typer.Option(min=0, help="Processes that read data, for each run")] = 0,
     plugin: Plugin = None,
     costs: Annotated[bool, typer.Option(help="Measure what the blocks cost at the size they were trained at")] = True,
+    cluster: Cluster = None,
+    allow_skew: AllowSkew = False,
     preview: Annotated[Path | None, typer.Option(help="Write a picture of the scenes to this .png, and end")] = None,
     format: Print = Format.table,
 ) -> int:
@@ -283,7 +285,20 @@ def train(
     if preview is not None:
         print(f"wrote {draw(preview, dataset, recipe, settings)}")
         return DONE
-    place = (dataset, data_root, channels, impl, device, out, jobs, loaders, tuple(plugin or ()), costs)
+    place = (
+        dataset,
+        data_root,
+        channels,
+        impl,
+        device,
+        out,
+        jobs,
+        loaders,
+        tuple(plugin or ()),
+        costs,
+        cluster,
+        allow_skew,
+    )
     request = TrainRequest(suite, blocks, seeds, recipe, baseline, settings, *place)
     console = Console(stderr=format is not Format.table)
     outcome = run_training(request, console)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -28,6 +29,7 @@ class Ready:
         facts: of the environment, see `describe_environment`.
         free_bytes: memory that a case may take on the device.
         cards: models of the CUDA devices that are visible, the one measured on first.
+        niceness: at which it runs; above 0, all else on the machine goes first.
     """
 
     host_allocator: str
@@ -35,13 +37,14 @@ class Ready:
     facts: Mapping[str, object]
     free_bytes: int
     cards: tuple[str, ...] = ()
+    niceness: int = 0
 
 
 def get_ready(device: str, clock: Clock, rates: bool) -> Ready:
     """Look at the machine of this process, ahead of any measurement; `rates` measures it."""
     free = available_bytes(device)
     machine = measure_machine(device, clock, free_bytes=free) if rates else {}
-    return Ready(retain_host_memory(), machine, describe_environment(device), free, cards(device))
+    return Ready(retain_host_memory(), machine, describe_environment(device), free, cards(device), os.nice(0))
 
 
 class Measurer(Protocol):

@@ -113,3 +113,10 @@ def test_the_command_line_defers_every_import_of_a_room() -> None:
 def test_files_are_short_and_no_file_is_a_drawer(name: str) -> None:
     assert len(SOURCES[name].read_text().splitlines()) <= 300
     assert name.rpartition(".")[2] not in ("utils", "util", "helpers", "misc", "common")
+
+
+@pytest.mark.parametrize("name", sorted(set(SOURCES) - {"bench.cluster.connection"}))
+def test_ray_is_reached_through_one_file(name: str) -> None:
+    text = SOURCES[name].read_text()
+    assert "import ray" not in text
+    assert '"ray"' not in text

@@ -6,7 +6,7 @@ Ray is the extra `contextbench[cluster]` and is imported by `connection.py` alon
 from bench.cluster.connection import Cluster, Node, NodesLost, Share, connected
 from bench.cluster.session import run_on_cluster
 from bench.cluster.software import Software
-from bench.cluster.survey import Kind, check_skew, survey
+from bench.cluster.survey import Kind, check_skew, find_kinds, nodes_with
 
 __all__ = [
     "Cluster",
@@ -17,6 +17,7 @@ __all__ = [
     "Software",
     "check_skew",
     "connected",
+    "find_kinds",
+    "nodes_with",
     "run_on_cluster",
-    "survey",
 ]

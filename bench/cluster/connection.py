@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import io
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,7 @@ from modules.options import SpecError
 EXTRA = "pip install 'contextbench[cluster]'"
 ATTEMPTS = 3
 """How often a call is begun whose node is lost each time."""
-_GLANCE_SECONDS = 1.0
+_GLANCE_SECONDS, _KNOCK_SECONDS = 1.0, 10.0
 _ALLOWED = "auto (the cluster that runs here), host:port, or ray://host:port"
 
 
@@ -166,8 +167,7 @@ def _locating() -> Callable[..., tuple[str, Any]]:
     """A function that needs nothing of this project to arrive on a node."""
 
     def located(function: Callable[..., Any], *arguments: object) -> tuple[str, Any]:
-        import ray
-
+        ray = importlib.import_module("ray")
         return ray.get_runtime_context().get_node_id(), function(*arguments)
 
     return located
@@ -183,6 +183,7 @@ def connected(address: str, console: Console) -> Iterator[Cluster]:
         SpecError: Ray is not installed, or there is no such cluster.
     """
     ray = _ray()
+    _knock(address)
     console.file = console.file  # keeps writing where it does, whatever becomes of the standard output
     with contextlib.redirect_stdout(io.StringIO()):
         try:
@@ -202,6 +203,23 @@ def _ray() -> Any:
         return importlib.import_module("ray")
     except ImportError as error:
         raise SpecError(f"--cluster needs Ray, which is not installed here ({error}); install it: {EXTRA}") from None
+
+
+def _knock(address: str) -> None:
+    """See that something listens at an address, for Ray itself would wait for it a long time.
+
+    Raises:
+        SpecError: nothing does, or it is no address.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        raise SpecError(f"'{address}' is no address of a Ray cluster; allowed: {_ALLOWED}")
+    try:
+        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise SpecError(f"no Ray cluster at '{address}': {error}; allowed: {_ALLOWED}") from None
 
 
 def _node(facts: dict[str, Any]) -> Node:

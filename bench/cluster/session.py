@@ -17,7 +17,7 @@ from bench import SCHEMA, journal
 from bench.cluster.connection import connected
 from bench.cluster.lanes import Lane, Remote, SharedWatch, Traced, measure_all
 from bench.cluster.placement import PLACEMENTS, overlaps, read_placements
-from bench.cluster.survey import check_skew, nodes_with, survey
+from bench.cluster.survey import check_skew, find_kinds, nodes_with
 from bench.isolation import Isolated
 from bench.plan import check_buildable, make_plan
 from bench.progress import Watch
@@ -51,7 +51,7 @@ def run_on_cluster(request: Request, console: Console) -> Outcome:
         files = [*plugins, *([str(weights.path)] if weights else [])]
         software = check_skew(cluster, nodes, files, request.allow_skew)
         task = Task(device, suite.method, plugins, weights)
-        kinds = survey(cluster, software, replace(task, rates=True), request.timeout, console)
+        kinds = find_kinds(cluster, software, replace(task, rates=True), request.timeout, console)
         if len(kinds) > 1 and not request.per_device:
             listed = "; ".join(map(str, kinds))
             raise SpecError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ class Kind:
 
     Attributes:
         name: model of the card or the processor.
-        folder: name that its run folder has where there are several kinds.
+        folder: name of its run folder where each kind has one.
         facts: of the environment.
         nodes: that have such devices.
         devices: how many there are.
@@ -95,25 +96,28 @@ def check_skew(cluster: Cluster, nodes: Sequence[Node], files: Sequence[str], al
     return found
 
 
-def survey(
+def find_kinds(
     cluster: Cluster, software: Mapping[Node, Software], task: Task, timeout: float, console: Console
 ) -> list[Kind]:
     """Have a worker on every node say what it found, with the node to itself, and sort the nodes into kinds.
 
-    A node that is lost meanwhile is left out, and that is said.
+    A node that is lost meanwhile is left out, and that is said; so is a node that puts measurements behind all else.
 
     Raises:
         SpecError: no node answers, no worker can be started on one, or one has cards of several models.
     """
     cuda = task.device == "cuda"
     whole = {node: Share((node,), node.cpus, node.gpus if cuda else 0) for node in software}
-    console.print(f"looking at {_listed(list(software))}", markup=False, highlight=False, soft_wrap=True)
+    _tell(console, f"looking at {_listed(list(software))}")
     answers = _everywhere(cluster, whole, look_around, [task, timeout])
     found: dict[tuple[object, ...], list[tuple[Node, Ready]]] = {}
     for node, ready in answers.items():
         if isinstance(ready, NodesLost):
-            console.print(f"node {node.name} is left out: {ready}", markup=False, highlight=False, soft_wrap=True)
+            _tell(console, f"node {node.name} is left out: {ready}")
             continue
+        if ready.niceness > 0:
+            hint = "a Ray node that is started with RAY_worker_niceness=0 does not do so"
+            _tell(console, f"node {node.name} measures at niceness {ready.niceness}, behind all else there; {hint}")
         if len(set(ready.cards)) > 1:
             hint = "start a Ray node for each, by CUDA_VISIBLE_DEVICES"
             raise SpecError(f"node {node.name} has cards of several models ({', '.join(ready.cards)}); {hint}")
@@ -123,12 +127,13 @@ def survey(
         found.setdefault(mark, []).append((node, ready))
     if not found:
         raise SpecError("no node of the cluster answered; see 'ray status'")
-    kinds = [_kind(members, software, cuda) for members in found.values()]
-    names = [kind.folder for kind in kinds]
-    return [
-        replace(kind, folder=f"{kind.folder}-{kind.env[:6]}") if names.count(kind.folder) > 1 else kind
-        for kind in kinds
-    ]
+    kinds = {mark: _kind(members, software, cuda) for mark, members in found.items()}
+    names = [kind.folder for kind in kinds.values()]
+    for mark, kind in kinds.items():
+        if names.count(kind.folder) > 1:
+            apart = hashlib.sha256(repr(mark).encode()).hexdigest()[:6]
+            kinds[mark] = replace(kind, folder=f"{kind.folder}-{apart}")
+    return list(kinds.values())
 
 
 def _kind(members: list[tuple[Node, Ready]], software: Mapping[Node, Software], cuda: bool) -> Kind:
@@ -176,6 +181,10 @@ def _telling() -> Callable[[list[str]], Software | str]:
 
 def _versions(software: Software) -> tuple[object, ...]:
     return software.torch, software.contextbench, software.git, software.code, *sorted(software.files.items())
+
+
+def _tell(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _listed(nodes: Sequence[Node]) -> str:

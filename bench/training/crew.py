@@ -7,7 +7,7 @@ import multiprocessing
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.connection import Connection
@@ -61,7 +61,7 @@ class _Hand:
     job: Job | None = field(default=None)
 
 
-def train_all(jobs: Sequence[Job], count: int, threads: int, plugins: tuple[str, ...], workers: int) -> Iterator[News]:
+def train_all(jobs: Sequence[Job], count: int, threads: int, plugins: tuple[str, ...], workers: int) -> Generator[News]:
     """Train the jobs in `count` processes and tell what happens; they are ended when the iteration is left.
 
     A run whose process dies is `crashed`, with how; the others go on.
@@ -161,7 +161,7 @@ def _told(job: Job, line: Connection, workers: int) -> tuple[str, Any]:
         return "refused", str(error)
 
 
-def here(jobs: Sequence[Job], workers: int, tell: Callable[[News], None]) -> Iterator[News]:
+def here(jobs: Sequence[Job], workers: int, tell: Callable[[News], None]) -> Generator[News]:
     """Train the jobs one after the other in this process: for debuggers, and for the processes of torchrun.
 
     Raises:

@@ -59,6 +59,7 @@ FIELDS: Mapping[str, object] = {
     "folds": None,  # {intersection, prediction, target}: pixel counts by test fold and class, for the bootstrap
     "threads": None,
     "device": None,
+    "node": None,  # of the cluster that trained it
 }
 
 

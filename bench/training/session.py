@@ -11,15 +11,17 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
+from bench.cluster import run_on_cluster
 from bench.environment import describe_environment, pick_device
 from bench.plugin import load_plugins
 from bench.session import Request, run_sweep
+from bench.training.afield import open_afield
 from bench.training.archive import Archive, open_archive
 from bench.training.board import Board
 from bench.training.chain import read_chain
@@ -57,6 +59,8 @@ class TrainRequest:
         loaders: processes that read data, for each run.
         plugins: files that register blocks.
         costs: measure what the blocks cost at the size they were trained at.
+        cluster: address of the Ray cluster to train on, or null for this machine.
+        allow_skew: train also where nodes have other versions.
     """
 
     suite: str = "default"
@@ -75,6 +79,8 @@ class TrainRequest:
     loaders: int = 0
     plugins: tuple[str, ...] = ()
     costs: bool = True
+    cluster: str | None = None
+    allow_skew: bool = False
 
     def resolve(self) -> TrainingSuite:
         """The suite with what was asked for set in it.
@@ -142,20 +148,34 @@ def run_training(request: TrainRequest, console: Console) -> TrainOutcome:
     Raises:
         SpecError: something asked for does not exist, does not fit, or cannot be written.
     """
-    suite, device = request.resolve(), pick_device(request.device)
-    recipe = load_recipe(suite.recipe, suite.settings)
-    runs = request.runs(suite, recipe, device)
-    check_material(request.dataset, request.root, recipe)
-    folder = request.folder(suite, recipe, device)
-    check_baseline(request, suite, runs, folder)
-    if started_ranks().world > 1:
-        return _together(request, runs, folder, suite, device, console)
+    if request.allow_skew and request.cluster is None:
+        raise SpecError("--allow-skew needs --cluster")
+    if request.cluster is not None and started_ranks().world > 1:
+        raise SpecError("--cluster begins processes by itself; start it without torchrun")
+    suite = request.resolve()
     start = time.perf_counter()
-    with open_archive(folder, describe_environment(device)) as archive:
-        count = request.jobs or _bearable(device, recipe)
+    with contextlib.ExitStack() as stack:
+        afield = None
+        if request.cluster is not None:
+            place = (request.cluster, request.device, request.plugins, request.allow_skew)
+            afield = stack.enter_context(open_afield(*place, console))
+        device = afield.device if afield is not None else pick_device(request.device)
+        recipe = load_recipe(suite.recipe, suite.settings)
+        runs = request.runs(suite, recipe, device)
+        check_material(request.dataset, request.root, recipe)
+        folder = request.folder(suite, recipe, device)
+        check_baseline(request, suite, runs, folder)
+        if started_ranks().world > 1:
+            return _together(request, runs, folder, suite, device, console)
+        facts = afield.environment() if afield is not None else describe_environment(device)
+        archive = stack.enter_context(open_archive(folder, facts))
+        count = afield.count if afield is not None else request.jobs or _bearable(device, recipe)
         jobs = _jobs(request, suite, runs, archive, count)
-        threads = max(1, _processors() // count)
-        told = train_all(jobs, count, threads, request.plugins, request.loaders)
+        if afield is not None:
+            told = afield.train(jobs, request.loaders)
+        else:
+            threads = max(1, _processors() // count)
+            told = train_all(jobs, count, threads, request.plugins, request.loaders)
         statuses, interrupted = _listen(told, archive, Board(console, len(jobs)))
         archive.arrange([run.key for run in runs])
     if request.costs and not interrupted and archive.records:
@@ -204,9 +224,9 @@ def _jobs(request: TrainRequest, suite: TrainingSuite, runs: list[Run], archive:
     ]
 
 
-def _listen(told: Iterator[News], archive: Archive, board: Board) -> tuple[Counter[str], bool]:
+def _listen(told: Generator[News], archive: Archive, board: Board) -> tuple[Counter[str], bool]:
     statuses: Counter[str] = Counter()
-    with board.shown():
+    with board.shown(), contextlib.closing(told):
         try:
             for news in told:
                 if news.record is not None:
@@ -242,8 +262,9 @@ def _measure_costs(request: TrainRequest, runs: list[Run], folder: Path, device:
     for mode, batch in _PRICES:
         wanted = {**axes, "mode": mode, "batch": batch}
         sweep = Request("quick", wanted, device, next(iter(labels)), folder / "cost", {}, plugins)
+        sweep = dataclasses.replace(sweep, cluster=request.cluster, allow_skew=request.allow_skew)
         try:
-            if run_sweep(sweep, console).interrupted:
+            if (run_on_cluster if request.cluster else run_sweep)(sweep, console).interrupted:
                 return True
         except SpecError as error:
             console.print(f"costs were not measured: {error}", markup=False, highlight=False, soft_wrap=True)
