@@ -34,6 +34,7 @@ from bench.arguments import (
     Plugin,
     Print,
     Reference,
+    RestSeconds,
     Seconds,
     Seed,
     Sizes,
@@ -77,6 +78,7 @@ def sweep(
     seed: Seed = None,
     cache: Cache = None,
     cuda_graph: CudaGraph = False,
+    rest_seconds: RestSeconds = None,
     plugin: Plugin = None,
     checkpoint: Checkpoint = None,
     timeout: Timeout = 300.0,
@@ -97,6 +99,7 @@ def sweep(
     axes = {"blocks": blocks, "sizes": sizes, "channels": channels, "batch": batch, "dtype": dtype, "mode": mode}
     axes |= {"impl": impl, "memory_format": memory_format, "compile": compile}
     settings = {"seconds": seconds, "seed": seed, "cache": cache, "cuda_graph": int(cuda_graph) or None}
+    settings |= {"rest_seconds": rest_seconds}
     files = tuple(plugin or ())
     isolated = not in_process
     request = Request(

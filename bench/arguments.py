@@ -36,6 +36,9 @@ Seconds = Annotated[float | None, typer.Option(help="Time budget of a group, per
 Seed = Annotated[int | None, typer.Option(help="Seed of weights, inputs and the order within rounds")]
 Cache = Annotated[str | None, typer.Option(help="Caches ahead of each sample: warm, or cold (flushed, untimed)")]
 CudaGraph = Annotated[bool, typer.Option("--cuda-graph", help="Time each call as a replayed CUDA graph")]
+RestSeconds = Annotated[
+    float | None, typer.Option(help="Longest rest of a card ahead of a sample, once its power or heat held its clocks")
+]
 Plugin = Annotated[list[str] | None, typer.Option(help="Python file that registers blocks of your own")]
 Checkpoint = Annotated[Path | None, typer.Option(help="Weights of the one network asked for: ours or its authors'")]
 Timeout = Annotated[float, typer.Option(help="Seconds that one step of a case (build, warm-up, a sample) may take")]

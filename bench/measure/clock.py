@@ -20,6 +20,9 @@ class Clock(Protocol):
     def now(self) -> float:
         """Seconds of host time, for budgets only."""
 
+    def pause(self, seconds: float) -> None:
+        """Let the device stand idle for so long."""
+
 
 class HostClock:
     """`perf_counter_ns` around the calls: for devices that compute synchronously."""
@@ -33,6 +36,9 @@ class HostClock:
 
     def now(self) -> float:
         return time.perf_counter()
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
 
 
 class CudaClock:
@@ -54,6 +60,10 @@ class CudaClock:
 
     def now(self) -> float:
         return time.perf_counter()
+
+    def pause(self, seconds: float) -> None:
+        torch.cuda.synchronize()
+        time.sleep(seconds)
 
 
 def clock_for(device: str) -> Clock:

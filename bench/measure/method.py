@@ -13,6 +13,7 @@ from modules.options import SpecError, nearest
 
 CACHES = ("warm", "cold")
 _LEAST = {"min_rounds": 6, "max_rounds": 6, "settle_rounds": 2, "resamples": 100}
+_MOST = {"rest_seconds": 10}
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Method:
         settle_tolerance: relative change of the spread within that window.
         retry_rounds: a group that lacks undisturbed rounds is given up once more than these were disturbed and its time
             budget is spent. The budget outlasts a dip in the clocks or a neighbour's job of some seconds.
+        rest_seconds: longest pause ahead of each sample of a round that is repeated because the card's own power or
+            heat held its clocks down; 0 for none.
         use_disturbed: 1 to let rounds count in which something held the card's clocks down or another process was on
             it, for cards that are never without; else 0.
         foreign_cpus: CPUs that other processes may keep busy in a round before it is called disturbed. Threads wait for
@@ -64,6 +67,7 @@ class Method:
     energy_seconds: float = 0.3
     cache: str = "warm"
     cuda_graph: int = 0
+    rest_seconds: float = 0.0
     resamples: int = 2000
     seed: int = 0
 
@@ -75,7 +79,7 @@ class Method:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-_LATER = {"cache": "warm", "cuda_graph": 0}
+_LATER = {"cache": "warm", "cuda_graph": 0, "rest_seconds": 0.0}
 
 
 def make_method(settings: Mapping[str, object]) -> Method:
@@ -94,15 +98,16 @@ def make_method(settings: Mapping[str, object]) -> Method:
                 raise SpecError(f"method setting 'cache' must be one of {', '.join(CACHES)}, not {value!r}")
             values[name] = str(value)
             continue
-        least = _LEAST.get(name, 0)
+        least, most = _LEAST.get(name, 0), _MOST.get(name, math.inf)
         kind = "whole number" if whole[name] else "number"
         if (
             isinstance(value, bool)
             or not isinstance(value, (int, float))
             or not math.isfinite(value)
-            or value < least
+            or not least <= value <= most
             or (whole[name] and int(value) != value)
         ):
-            raise SpecError(f"method setting '{name}' must be a {kind} of at least {least}, not {value!r}")
+            allowed = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
+            raise SpecError(f"method setting '{name}' must be a {kind} {allowed}, not {value!r}")
         values[name] = int(value) if whole[name] else float(value)
     return dataclasses.replace(Method(), **values)  # type: ignore[arg-type]

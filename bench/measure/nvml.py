@@ -20,6 +20,8 @@ DISTURBING = {
     0x80: "power brake",
     0x200: "board limit",
 }
+HEAT = frozenset(DISTURBING[bit] for bit in (0x4, 0x8, 0x20, 0x40))
+"""Those that the work on the card brings about and that end when it rests."""
 _SM, _MEMORY, _GPU_SENSOR, _MIG_ON = 1, 2, 0, 1
 _NOT_FOUND = 13
 # Uninitialized, not supported, no permission, function not found, card lost, reset required.

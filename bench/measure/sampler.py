@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from bench.measure.clock import Call, Clock
 from bench.measure.energy import UNMEASURED, Energy, energy_per_call
 from bench.measure.method import Method
+from bench.measure.rest import Rest
 from bench.measure.stats import Interval, median_interval, noise_floor, paired_ratio
 from bench.measure.stopping import IntervalWithin, NoiseSettled, RoundLimit, first_met
 from bench.measure.telemetry import Probe, RoundLog
@@ -21,6 +22,7 @@ from bench.measure.timing import Timing, timing_row
 __all__ = ["Member", "Sampler", "Timing", "timing_row"]
 
 _WARM_WINDOW = 3
+_BRIEF_MS = 100.0  # the first call after a rest takes 0.1 to 0.2 ms longer, of which a longer call shows nothing
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Member:
         samples: (round, ms a call), in time order.
         repeats: calls inside one sample.
         primed: whether an untimed call precedes each sample.
+        brief: whether one must after a rest of the card, whatever the method says.
         twin_of: the member whose copy it is, warmed before it; it is sampled in just the same way.
         stop_reason: why its sampling ended.
         energy: of a call, from the pass after the rounds.
@@ -44,6 +47,7 @@ class Member:
     samples: list[tuple[int, float]] = field(default_factory=list)
     repeats: int = 1
     primed: bool = False
+    brief: bool = False
     twin_of: Member | None = None
     stop_reason: str | None = None
     energy: Energy = UNMEASURED
@@ -78,9 +82,14 @@ class Sampler:
     flush: Call | None = None
     _number: int = field(default=-1, init=False, repr=False)
     _log: RoundLog = field(init=False, repr=False)
+    _rest: Rest = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self._log = RoundLog(self.probe, self.method)
+        self._rest = Rest(self.method.rest_seconds, self.method.min_rounds)
 
     def run(
         self,
@@ -107,7 +116,7 @@ class Sampler:
             if settle:
                 for member in members:
                     self._guard(member, lambda m: self._time(m, 1))
-            self._log = RoundLog(self.probe, self.method)
+            self._begin()
             self._rounds([member for member in members if member.failure is None], seed)
             if self.probe is not None:
                 for member in members:
@@ -131,9 +140,10 @@ class Sampler:
         typical = max(median_interval(times[-_WARM_WINDOW:]).median, 1e-6)
         cold = self.flush is not None
         member.repeats = 1 if cold else max(1, math.ceil(self.method.sample_ms / typical))
-        member.primed = typical < self.method.prime_ms and not cold
+        member.primed, member.brief = typical < self.method.prime_ms and not cold, typical < _BRIEF_MS
         if member.twin_of is not None:
-            member.repeats, member.primed = member.twin_of.repeats, member.twin_of.primed
+            twin = member.twin_of
+            member.repeats, member.primed, member.brief = twin.repeats, twin.primed, twin.brief
 
     def _rounds(self, members: list[Member], seed: int) -> None:
         order = random.Random(f"{self.method.seed}/{seed}")
@@ -146,9 +156,11 @@ class Sampler:
             self._number = number
             self.on_round(number, len(members))
             for member in order.sample(members, len(members)):
-                self._guard(member, functools.partial(self.sample, number))
+                self._guard(member, functools.partial(self._take, number))
             members = [member for member in members if member.failure is None]
-            if self._log.end(number):
+            counted = self._log.end(number)
+            self._rest.learn(counted, self._log.heated(number))
+            if counted:
                 for member in members:
                     member.stop_reason = first_met(criteria[id(member)], self._times(member))
             else:
@@ -169,6 +181,19 @@ class Sampler:
     def _stop(self, members: Sequence[Member], reason: str) -> None:
         for member in members:
             member.stop_reason = member.stop_reason or reason
+
+    def _take(self, number: int, member: Member) -> None:
+        """A sample, behind a rest of the card if this round needs it."""
+        pause = self._rest.pause
+        if pause > 0:
+            self.clock.pause(pause)
+            self._rest.seconds += pause
+            self._log.rested()
+            if member.brief and not member.primed:
+                self._time(member, 1)
+        self.sample(number, member)
+        if pause > 0:
+            self._log.sampled()
 
     def sample(self, number: int, member: Member) -> None:
         if member.primed:
@@ -217,6 +242,11 @@ class Sampler:
         """What the samples of `member` say, beside those of the reference and of the reference's A/A twin."""
         numbers = [number for number, _ in member.samples]
         invalid = self._log.refusal(numbers)
+        if invalid is not None and any(self._log.heated(number) for number in numbers):
+            invalid += f"; {self._rest.told()}"
+        telemetry = dict(self._log.fields(numbers, member.energy))
+        if self.probe is not None:
+            telemetry["rested_seconds"] = round(self._rest.seconds, 3)
         twin_ratio = self.ratio(twin, twin.twin_of or reference) if twin and invalid is None else None
         return Timing(
             latency=median_interval(self._times(member) if invalid is None else member.times),
@@ -229,7 +259,7 @@ class Sampler:
             twin_ratio=twin_ratio.median if twin_ratio else None,
             unused=tuple(place for place, number in enumerate(numbers) if not self._log.counts(number)),
             invalid=invalid,
-            telemetry=self._log.fields(numbers, member.energy),
+            telemetry=telemetry,
         )
 
     def ratio(self, member: Member | None, reference: Member | None) -> Interval | None:

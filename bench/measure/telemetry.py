@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from bench.measure.energy import Energy
 from bench.measure.host import HostProbe, HostReading
 from bench.measure.method import Method
-from bench.measure.nvml import CardReading, Nvml, open_nvml
+from bench.measure.nvml import HEAT, CardReading, Nvml, open_nvml
 
 Part = CardReading | HostReading | None
 
@@ -74,6 +74,9 @@ class RoundLog:
     refused: the round does not count. The CPUs' are only told: rounds alternate, so that a ratio bears it, and a small
     machine that is never alone must still give results.
 
+    In a round in which the card rests ahead of every sample it is looked at on both sides of each: a rest would hide
+    from the end of the round what held the card in mid-round.
+
     Args:
         probe: null where nobody looks; then every round counts and rows say nothing.
         method: bounds.
@@ -81,29 +84,50 @@ class RoundLog:
 
     def __init__(self, probe: Probe | None, method: Method) -> None:
         self._probe, self._method = probe, method
-        self._readings: dict[int, Reading] = {}
+        self._readings: dict[int, list[Reading]] = {}
         self._disturbed: dict[int, list[str]] = {}
         self._refused: set[int] = set()
+        self._heated: set[int] = set()
         self._before = Reading()
+        self._rested: list[Reading] = []
+        self._sampled: list[Reading] = []
 
     def begin(self) -> None:
         """Sampling begins."""
         if self._probe is not None:
             self._before = self._probe.read()
 
+    def rested(self) -> None:
+        """The card has rested and a sample is to follow. What was seen before the round no longer matters."""
+        if self._probe is not None:
+            self._rested.append(self._probe.read())
+
+    def sampled(self) -> None:
+        """A sample that followed a rest has been taken."""
+        if self._probe is not None:
+            self._sampled.append(self._probe.read())
+
     def end(self, number: int) -> bool:
         """A round has ended; whether it counts."""
         if self._probe is None:
             return True
-        before, after = self._before, self._probe.read()
-        self._before = self._readings[number] = after
-        held = list(dict.fromkeys([*_held(before.card), *_held(after.card)]))
-        reasons = held + _crowded(after.host, self._method)
-        if reasons:
-            self._disturbed[number] = reasons
+        within = [*self._sampled, self._probe.read()]
+        edges = [*(self._rested or [self._before]), *within]
+        held = list(dict.fromkeys(reason for reading in edges for reason in _held(reading.card)))
+        crowded = dict.fromkeys(reason for reading in within for reason in _crowded(reading.host, self._method))
+        self._readings[number], self._before = within, within[-1]
+        self._rested, self._sampled = [], []
+        if held or crowded:
+            self._disturbed[number] = [*held, *crowded]
         if held and not self._method.use_disturbed:
             self._refused.add(number)
+            if HEAT.issuperset(held):
+                self._heated.add(number)
         return self.counts(number)
+
+    def heated(self, number: int) -> bool:
+        """Whether that round was refused for the card's power or heat and for nothing else."""
+        return number in self._heated
 
     def counts(self, number: int) -> bool:
         """Whether the samples of that round enter medians and ratios."""
@@ -134,8 +158,8 @@ class RoundLog:
         if self._probe is None:
             return {}
         good = [number for number in numbers if self.counts(number)]
-        usual = [self._readings[number] for number in good or numbers]
-        every = [self._readings[number] for number in numbers]
+        usual = [reading for number in good or numbers for reading in self._readings[number]]
+        every = [reading for number in numbers for reading in self._readings[number]]
         missing: dict[str, str] = {}
         found = _reduce([reading.card for reading in usual], _CARD, missing)
         found |= _reduce([reading.host for reading in usual], _HOST, missing)

@@ -29,7 +29,7 @@ FIGURES = (
     *("latency_min_ms", "latency_p10_ms", "latency_p90_ms"),
     *("ratio", "ratio_ci_low", "ratio_ci_high", "noise_floor", "twin_ratio"),
     *("impl_ratio", "impl_ratio_ci_low", "impl_ratio_ci_high"),
-    *("energy_mj", "power_w", "sm_clock_mhz", "temperature_c"),
+    *("energy_mj", "power_w", "sm_clock_mhz", "temperature_c", "rested_seconds"),
 )
 LISTS = ("macs_uncounted", "latency_samples_ms")
 NESTED = ("options", "compiled", "throttled")

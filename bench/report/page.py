@@ -157,7 +157,7 @@ def _method(run: Path, frame: pd.DataFrame, machine: Machine) -> list[str]:
 
 
 def sampling(frame: pd.DataFrame) -> list[str]:
-    """How many rounds the cases got, and why sampling ended, in sentences."""
+    """How many rounds the cases got, why sampling ended, and how long the card rested, in sentences."""
     words = []
     rounds = frame.loc[frame["status"] == "ok", "rounds"].dropna()
     if len(rounds):
@@ -165,6 +165,12 @@ def sampling(frame: pd.DataFrame) -> list[str]:
     stops = Counter(reason for reason in frame["stop_reason"] if reason)
     if stops:
         words.append(f"Sampling ended by: {', '.join(f'{reason} ({many})' for reason, many in stops.most_common())}.")
+    rested = frame.loc[frame["rested_seconds"] > 0, "rested_seconds"]
+    if len(rested):
+        words.append(
+            f"The card's power or heat held its clocks down: ahead of the samples of {len(rested)} cases it rested, "
+            f"{rested.max():.3g} s a group at most; their times are those of free clocks."
+        )
     return words
 
 

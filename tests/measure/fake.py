@@ -12,6 +12,7 @@ class FakeClock:
         self.seconds = 0.0
         self.timed: list[tuple[str, int]] = []
         self.inside = False
+        self.pauses: list[float] = []
 
     def time(self, call: Callable[[], object], repeats: int = 1) -> float:
         self.inside = True
@@ -26,6 +27,11 @@ class FakeClock:
 
     def now(self) -> float:
         return self.seconds
+
+    def pause(self, seconds: float) -> None:
+        assert not self.inside
+        self.pauses.append(seconds)
+        self.seconds += seconds
 
 
 def constant(name: str, milliseconds: float) -> Callable[[], tuple[str, float]]:

@@ -293,6 +293,7 @@ def test_a_member_that_fails_in_a_disturbed_round_leaves_the_others_to_be_repeat
     [
         *({"secnds": 1}, {"seconds": "long"}, {"min_rounds": 3}, {"target": -1}, {"seconds": float("nan")}),
         *({"min_rounds": float("inf")}, {"seed": 1.7}, {"resamples": 0}, {"max_rounds": True}),
+        *({"rest_seconds": 11}, {"rest_seconds": -0.1}),
     ],
 )
 def test_bad_method_settings_are_refused(settings: dict[str, object]) -> None:
@@ -327,16 +328,14 @@ def test_cold_caches_are_flushed_ahead_of_every_sample_and_never_inside_one() ->
     assert "flushes" in str(member.energy.reason)
 
 
-def test_cache_and_graph_are_in_the_hash_and_leave_that_of_the_default_alone() -> None:
+def test_later_settings_are_in_the_hash_and_leave_that_of_the_default_alone() -> None:
     settings = dataclasses.asdict(Method())
-    before = {name: value for name, value in settings.items() if name not in ("cache", "cuda_graph")}
+    before = {name: value for name, value in settings.items() if name not in ("cache", "cuda_graph", "rest_seconds")}
     text = json.dumps(before, sort_keys=True)
     assert Method().hash == hashlib.sha256(text.encode()).hexdigest()[:12]
-    others = [
-        make_method(given) for given in ({"cache": "cold"}, {"cuda_graph": 1}, {"cache": "cold", "cuda_graph": 1})
-    ]
-    assert len({Method().hash, *(method.hash for method in others)}) == 4
-    assert make_method({"cache": "warm", "cuda_graph": 0}).hash == Method().hash
+    given = ({"cache": "cold"}, {"cuda_graph": 1}, {"cache": "cold", "cuda_graph": 1}, {"rest_seconds": 1})
+    assert len({Method().hash, *(make_method(settings).hash for settings in given)}) == 5
+    assert make_method({"cache": "warm", "cuda_graph": 0, "rest_seconds": 0}).hash == Method().hash
 
 
 @pytest.mark.parametrize("value", ["hot", 1, None])

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from bench.report import write
+from bench.report.frame import build
+from bench.report.page import sampling
 from tests.report.synthetic import row, skipped, write_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,3 +124,9 @@ def test_a_report_never_imports_torch(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert (run / "report.md").exists()
+
+
+def test_a_report_says_how_long_the_card_rested() -> None:
+    rows = [row("nl", rested_seconds=12.34), row("gc", rested_seconds=7.0), row("snl", rested_seconds=None)]
+    assert "ahead of the samples of 2 cases it rested, 12.3 s a group at most" in " ".join(sampling(build(rows)))
+    assert "rested" not in " ".join(sampling(build([row("nl", rested_seconds=0.0), row("gc")])))
