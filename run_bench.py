@@ -23,6 +23,7 @@ from bench.arguments import (
     CudaGraph,
     Device,
     Dtype,
+    Fold,
     Force,
     Format,
     Impl,
@@ -78,6 +79,7 @@ def sweep(
     seed: Seed = None,
     cache: Cache = None,
     cuda_graph: CudaGraph = False,
+    fold: Fold = False,
     rest_seconds: RestSeconds = None,
     plugin: Plugin = None,
     checkpoint: Checkpoint = None,
@@ -99,7 +101,7 @@ def sweep(
     axes = {"blocks": blocks, "sizes": sizes, "channels": channels, "batch": batch, "dtype": dtype, "mode": mode}
     axes |= {"impl": impl, "memory_format": memory_format, "compile": compile}
     settings = {"seconds": seconds, "seed": seed, "cache": cache, "cuda_graph": int(cuda_graph) or None}
-    settings |= {"rest_seconds": rest_seconds}
+    settings |= {"fold": int(fold) or None, "rest_seconds": rest_seconds}
     files = tuple(plugin or ())
     isolated = not in_process
     request = Request(

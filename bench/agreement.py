@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.case import Case
+from bench.fold import folded
 from bench.static import trace_figures
 from bench.workload import FalseOutput, Workload, build
 
@@ -75,6 +77,37 @@ def agree(work: Workload, free_bytes: int | None = None, seed: int = 0) -> str:
     return place
 
 
+def agree_folded(work: Workload, seed: int = 0) -> str:
+    """Hold a workload of `forward` mode against itself with its batch norms folded, on its own inputs and weights.
+
+    Scale, shift and statistics of every batch norm are drawn for the check: those of a new block change nothing.
+
+    Args:
+        work: the workload before the fold; its module is what it was afterwards.
+        seed: of the inputs and of what is drawn.
+
+    Returns:
+        The size at which both agree, `64x64`.
+
+    Raises:
+        FalseOutput: they do not, by how much is said.
+    """
+    case, place = work.case, f"{work.case.height}x{work.case.width}"
+    run = functools.partial(_run, case, work.module, seed, norms=True)
+    plain, other = run(), run(fold=True)
+    scales = _scales(plain)
+    found = [Difference(name, _apart(plain[name], other[name], scales[_layer(name)])) for name in plain]
+    worst = max(found, key=lambda difference: difference.relative)
+    if not worst.relative <= TOLERANCES[case.dtype]:
+        exact = run(dtype=torch.float64)[worst.name]
+        scale = _scales({worst.name: exact})[_layer(worst.name)]
+        allowed = _AS_NEAR * _apart(exact, plain[worst.name], scale)
+        if not _apart(exact, other[worst.name], scale) <= max(allowed, TOLERANCES[case.dtype]):
+            told = f"folded, {worst.name} differs by {worst.relative:.3g} of its largest element at {place}"
+            raise FalseOutput(f"{told}, more than {TOLERANCES[case.dtype]:g} ({case.dtype})")
+    return place
+
+
 def differences(case: Case, ours: nn.Module | None = None, seed: int = 0) -> Iterator[Difference]:
     """Every output, and in `train` mode every gradient, of the case's implementation beside the reference's.
 
@@ -110,12 +143,22 @@ def _worst(case: Case, ours: nn.Module, seed: int) -> Difference | None:
     return max(judged, key=lambda difference: difference.relative, default=None)
 
 
-def _run(case: Case, ours: nn.Module | None, seed: int, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-    """Outputs and gradients by name, of a copy of the module."""
+def _run(
+    case: Case,
+    ours: nn.Module | None,
+    seed: int,
+    dtype: torch.dtype | None = None,
+    norms: bool = False,
+    fold: bool = False,
+) -> dict[str, Tensor]:
+    """Outputs and gradients by name, of a copy of the module; `norms` has its batch norms drawn, `fold` folded."""
     work = build(dataclasses.replace(case, compiled=False), seed=seed)
     if ours is not None:
         work.module.load_state_dict(ours.state_dict())
     _draw_zeros(work.module, seed)
+    if norms:
+        _draw_norms(work.module, seed)
+    work = folded(work) if fold else work
     if dtype is not None:
         work.module.to(dtype)
         grads = [tensor.requires_grad for tensor in work.inputs]
@@ -142,6 +185,19 @@ def _draw_zeros(module: nn.Module, seed: int) -> None:
         for parameter in module.parameters():
             if not parameter.any():
                 parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+
+
+def _draw_norms(module: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for norm in module.modules():
+            if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+                for tensor, least, most in (
+                    *((norm.weight, 0.5, 1.5), (norm.running_var, 0.5, 1.5)),
+                    *((norm.bias, -0.3, 0.3), (norm.running_mean, -0.3, 0.3)),
+                ):
+                    if tensor is not None:
+                        tensor.copy_(torch.rand(tensor.shape, generator=generator) * (most - least) + least)
 
 
 def _plain(case: Case) -> Case:

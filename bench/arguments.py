@@ -36,6 +36,7 @@ Seconds = Annotated[float | None, typer.Option(help="Time budget of a group, per
 Seed = Annotated[int | None, typer.Option(help="Seed of weights, inputs and the order within rounds")]
 Cache = Annotated[str | None, typer.Option(help="Caches ahead of each sample: warm, or cold (flushed, untimed)")]
 CudaGraph = Annotated[bool, typer.Option("--cuda-graph", help="Time each call as a replayed CUDA graph")]
+Fold = Annotated[bool, typer.Option("--fold", help="Fold batch norms into convolutions, as for inference")]
 RestSeconds = Annotated[
     float | None, typer.Option(help="Longest rest of a card ahead of a sample, once its power or heat held its clocks")
 ]

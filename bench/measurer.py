@@ -77,7 +77,7 @@ class InProcess:
         return get_ready(self.device, self.clock, self.rates)
 
     def trace(self, cases: Sequence[Case], on_case: OnCase) -> Mapping[Case, Tracing]:
-        return trace_all(cases, on_case)
+        return trace_all(cases, on_case, bool(self.method.fold))
 
     def measure(self, group: PlannedGroup, on_round: Callable[[int, int], None]) -> GroupResult:
         seen = -1

@@ -43,26 +43,28 @@ class Tracing:
     reason: str | None = None
 
 
-def trace_case(case: Case) -> Tracing:
-    """Trace a case on meta; a block that fails there has a status."""
+def trace_case(case: Case, fold: bool = False) -> Tracing:
+    """Trace a case on meta, on request with its batch norms folded; a block that fails there has a status."""
     try:
         impls = registry.describe(case.entry).impls
         if case.impl not in impls:
             told = f"'{case.entry}' has no implementation '{case.impl}', only {', '.join(impls)}"
             return Tracing(None, "unsupported", told)
-        return Tracing(trace_figures(case))
+        return Tracing(trace_figures(case, fold))
     except ValueError as error:
         return Tracing(None, "unsupported", one_line(error))
     except Exception as error:  # a block that fails on meta has failed; the sweep goes on
         return Tracing(None, "crashed", f"tracing failed: {one_line(error)}")
 
 
-def trace_all(cases: Sequence[Case], on_case: OnCase = lambda number, total: None) -> Mapping[Case, Tracing]:
+def trace_all(
+    cases: Sequence[Case], on_case: OnCase = lambda number, total: None, fold: bool = False
+) -> Mapping[Case, Tracing]:
     """Trace the cases in this process, one after the other."""
     found = {}
     for number, case in enumerate(cases):
         on_case(number, len(cases))
-        found[case] = trace_case(case)
+        found[case] = trace_case(case, fold)
     return found
 
 

@@ -32,7 +32,7 @@ from bench.weights import Weights, weights_for
 from bench.worker import Task
 from modules.options import SpecError
 
-SWITCHES = ("cuda_graph",)
+SWITCHES = ("cuda_graph", "fold")
 """Method settings that the command line turns on by a word of their own."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.case import Case
+from bench.fold import folded
 from bench.measure.cache import flush_for
 from bench.measure.clock import Clock
 from bench.measure.method import Method
@@ -27,6 +28,7 @@ class Slicer:
             if case != self._case or self._member is None:
                 self._member = None
                 work = build(case, seed=self._method.seed)
+                work = folded(work) if self._method.fold else work
                 work.check()
                 self._sampler = Sampler(self._clock, self._method, flush=flush_for(self._method, case.device))
                 self._member, self._case = Member(case.label, timed_call(work, self._method)), case

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.agreement import agree
+from bench.agreement import agree, agree_folded
 from bench.case import Case
 from bench.environment import available_bytes
+from bench.fold import folded
 from bench.measure.cache import flush_for
 from bench.measure.clock import Call, Clock
 from bench.measure.graph import captured
@@ -134,13 +135,21 @@ class Trial:
         work, figures = self._works.get(member.name), self.figures.get(member.name)
         if work is not None:
             work.check()
-            if work.case.impl != "reference":
-                free = available_bytes(work.case.device)
-                self._checked[member.name] = agree(work, free, self._method.seed)
+            self._compare(work, member.name)
         if work is not None and figures is not None:
             self.figures[member.name] = with_fvcore(figures, work)
         if self.on_cuda:
             self._peaks[member.name] = cuda_peak(work.call if work is not None else member.call)
+
+    def _compare(self, work: Workload, name: str) -> None:
+        """Hold a workload against what it stands for: folded, itself without the fold; other than published, that."""
+        plain = work
+        if self._method.fold:
+            plain = self._build(work.case, self._method.seed)
+            self._checked[name] = agree_folded(plain, self._method.seed)
+        if work.case.impl != "reference":
+            free = available_bytes(work.case.device)
+            self._checked[name] = agree(plain, free, self._method.seed)
 
     def outcome(self, verdict: Verdict, sampler: Sampler) -> dict[str, object]:
         """Status and measured figures of one member, as fields of its row."""
@@ -195,15 +204,20 @@ class Trial:
 
     def _member(self, case: Case, name: str, seed: int) -> Member:
         try:
-            work = build(case, seed=seed)
-            if self._weights is not None:
-                self._weights.load(case, work.module)
+            work = self._build(case, seed)
+            work = folded(work) if self._method.fold else work
             call = timed_call(work, self._method)
         except Exception as error:  # a block that cannot be made here has failed; its group goes on
             return Member(name, lambda: None, failure=error.with_traceback(None))
         if name != TWIN:
             self._works[name] = work
         return Member(name, call)
+
+    def _build(self, case: Case, seed: int) -> Workload:
+        work = build(case, seed=seed)
+        if self._weights is not None:
+            self._weights.load(case, work.module)
+        return work
 
 
 def timed_call(work: Workload, method: Method) -> Call:

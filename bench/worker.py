@@ -78,7 +78,7 @@ def serve(connection: Connection, pulse: Pulse) -> None:
         if isinstance(request, Trace):
             for number, case in enumerate(request.cases):
                 pulse.mark(number)
-                tracing: Tracing = trace_case(case)
+                tracing: Tracing = trace_case(case, bool(task.method.fold))
                 connection.send(tracing)
         elif isinstance(request, Slice):
             pulse.mark(0)

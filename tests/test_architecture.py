@@ -15,7 +15,7 @@ LINE = (
     ("bench.record",),
     ("bench.case", "bench.axes"),
     ("bench.plugin", "bench.catalogue"),
-    ("bench.workload",),
+    ("bench.workload", "bench.fold"),
     ("bench.weights",),
     ("bench.static",),
     ("bench.agreement",),

@@ -34,6 +34,7 @@ class Method:
         settle_tolerance: relative change of the spread within that window.
         retry_rounds: a group that lacks undisturbed rounds is given up once more than these were disturbed and its time
             budget is spent. The budget outlasts a dip in the clocks or a neighbour's job of some seconds.
+        fold: 1 to fold batch norms into the convolutions ahead of them before anything is traced or timed; else 0.
         rest_seconds: longest pause ahead of each sample of a round that is repeated because the card's own power or
             heat held its clocks down; 0 for none.
         use_disturbed: 1 to let rounds count in which something held the card's clocks down or another process was on
@@ -67,6 +68,7 @@ class Method:
     energy_seconds: float = 0.3
     cache: str = "warm"
     cuda_graph: int = 0
+    fold: int = 0
     rest_seconds: float = 0.0
     resamples: int = 2000
     seed: int = 0
@@ -79,7 +81,7 @@ class Method:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-_LATER = {"cache": "warm", "cuda_graph": 0, "rest_seconds": 0.0}
+_LATER = {"cache": "warm", "cuda_graph": 0, "fold": 0, "rest_seconds": 0.0}
 
 
 def make_method(settings: Mapping[str, object]) -> Method:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from bench.case import Case
+from bench.fold import folded
 from bench.static.attention import FusedAttention
 from bench.static.flops import DispatchCount, count_with_fvcore, uncounted
 from bench.static.memory import LiveStorage
@@ -50,14 +51,15 @@ class StaticFigures:
         return fields
 
 
-def trace_figures(case: Case) -> StaticFigures:
-    """Find the figures of `case` without executing or allocating anything.
+def trace_figures(case: Case, fold: bool = False) -> StaticFigures:
+    """Find the figures of `case`, on request with its batch norms folded, without executing or allocating anything.
 
     Raises:
         SpecError: the entry cannot be built for these channels and options.
-        ValueError: it cannot take maps of this size.
+        ValueError: it cannot take maps of this size, or is to be folded in `train` mode.
     """
     work = build(case, "meta")
+    work = folded(work) if fold else work
     live, traffic, count, outputs = _trace_forward(work)
     sources, results = [*work.inputs, *work.module.parameters()], list(outputs)
     if case.mode == "train":
