@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,10 @@ _LATEX = {
 
 @dataclass(frozen=True)
 class Grid:
-    """A table as text: a header, its rows, and one alignment letter (l or r) a column."""
+    """A table as text: a header, its rows, and one alignment letter (l or r) a column.
+
+    Heads may have line breaks: a terminal and LaTeX stack their lines, Markdown sets them side by side.
+    """
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -47,7 +50,7 @@ class Grid:
 
     def latex(self) -> str:
         """A booktabs `tabular`, every cell escaped."""
-        lines = [f"\\begin{{tabular}}{{{self.align}}}", r"\toprule", _latex_row(self.header), r"\midrule"]
+        lines = [f"\\begin{{tabular}}{{{self.align}}}", r"\toprule", _latex_row(self.header, _stacked), r"\midrule"]
         lines += [_latex_row(row) for row in self.rows]
         return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
@@ -104,8 +107,13 @@ def _framed(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=object) for name in names})
 
 
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(latex_text(cell) for cell in cells) + r" \\"
+def _latex_row(cells: Sequence[str], set_cell: Callable[[str], str] = latex_text) -> str:
+    return " & ".join(set_cell(cell) for cell in cells) + r" \\"
+
+
+def _stacked(head: str) -> str:
+    lines = [latex_text(line) for line in head.split("\n")]
+    return lines[0] if len(lines) == 1 else r"\shortstack{" + r" \\ ".join(lines) + "}"
 
 
 def _pipe(cell: str) -> str:

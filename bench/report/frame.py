@@ -17,7 +17,7 @@ from bench.training.record import PRICED, unpacked
 TEXT = (
     *("key", "run", "suite", "git", "method", "env", "started_at", "repro"),
     *("entry", "family", "impl", "dtype", "memory_format", "mode", "device"),
-    *("status", "reason", "stop_reason", "reference", "checked_at"),
+    *("status", "reason", "stop_reason", "reference", "checked_at", "node", "device_name"),
 )
 COUNTS = (
     *("schema", "height", "width", "channels", "batch", "calls_per_sample", "rounds"),
@@ -58,7 +58,8 @@ def build(rows: Iterable[Mapping[str, Any]], machine: Machine = UNKNOWN) -> pd.D
     `blocks` for those that take feature maps); `positions` N = height x width; `size` "HxW"; `gmacs` (1e9 multiply-adds
     of the forward pass); `peak_mib` and `cuda_peak_mib` (MiB above weights and inputs, and above the baseline);
     `half_ms` (the longer arm of the 95 % interval of the median, ms); `verdict` (see `verdict`); those of
-    `roofline.columns`, by the rates that `machine` holds.
+    `roofline.columns`, by the rates that `machine` holds. A row older than `device_name` gets that of the rows of its
+    environment, if they have one and the same.
     """
     listed = list(rows)
     columns: dict[str, Any] = {}
@@ -71,6 +72,7 @@ def build(rows: Iterable[Mapping[str, Any]], machine: Machine = UNKNOWN) -> pd.D
     for name in LISTS:
         columns[name] = pd.Series([list(row.get(name) or []) for row in listed], dtype=object)
     columns["reference"] = columns["reference"].map(_as_trained)
+    columns["device_name"] = _told(columns["device_name"], columns["env"])
     columns["options"] = pd.Series([dict(row.get("options") or {}) for row in listed], dtype=object)
     columns["compiled"] = pd.Series([bool(row.get("compiled")) for row in listed], dtype=bool)
     columns["throttled"] = pd.Series([row.get("throttled") for row in listed], dtype=object)
@@ -138,6 +140,18 @@ def _derive(frame: pd.DataFrame) -> pd.DataFrame:
         [verdict(*fields) for fields in zip(*(frame[name] for name in compared), strict=True)], dtype=object
     )
     return frame
+
+
+def _told(names: pd.Series, environments: pd.Series) -> pd.Series:
+    """Device names; one environment is one kind of device, so a row without a name has that of the others."""
+    known: dict[str, set[str]] = {}
+    for name, env in zip(names, environments, strict=True):
+        known.setdefault(env, set()).update([name] if name else [])
+    filled = [
+        next(iter(known[env])) if env and not name and len(known[env]) == 1 else name
+        for name, env in zip(names, environments, strict=True)
+    ]
+    return pd.Series(filled, dtype=object)
 
 
 def _spell(value: Any) -> str:

@@ -9,25 +9,32 @@ from typing import Any
 
 import pandas as pd
 
-PART = ("env", "method", "device")
+PART = ("env", "method", "device", "device_name")
 SETTING = ("dtype", "mode", "batch", "impl", "memory_format", "compiled")
 USUAL = ("", "channels_first")
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of one environment, one method and one device. Rows of different parts are never compared or pooled."""
+    """Rows of one environment, one method and one device. Rows of different parts are never compared or pooled.
+
+    Attributes:
+        device: `cpu` or `cuda`.
+        device_name: the card or the processor; empty where rows do not name it.
+    """
 
     env: str
     method: str
     device: str
+    device_name: str
     number: int
     of: int
     frame: pd.DataFrame
 
     def title(self) -> str:
         """What distinguishes this part, for a heading."""
-        return f"Part {self.number} of {self.of}: device {self.device}, environment {self.env}, method {self.method}"
+        device = f"{self.device} ({self.device_name})" if self.device_name else self.device
+        return f"Part {self.number} of {self.of}: device {device}, environment {self.env}, method {self.method}"
 
 
 @dataclass(frozen=True)
@@ -104,10 +111,7 @@ class Group:
 def parts(frame: pd.DataFrame) -> list[Part]:
     """The parts of a run in order of first appearance; a healthy run has one per device."""
     split = list(_split(frame, PART))
-    return [
-        Part(env=env, method=method, device=device, number=index, of=len(split), frame=rows)
-        for index, ((env, method, device), rows) in enumerate(split, start=1)
-    ]
+    return [Part(*told, number=index, of=len(split), frame=rows) for index, (told, rows) in enumerate(split, start=1)]
 
 
 def settings(part: Part) -> list[Setting]:

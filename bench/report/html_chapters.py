@@ -17,7 +17,7 @@ from bench.report.accuracy_runs import Part as RunPart
 from bench.report.digits import MISSING, percent
 from bench.report.formats import Grid
 from bench.report.groups import PART, SETTING, all_groups, parts
-from bench.report.machine import Machine
+from bench.report.machine import Machine, node_words
 from bench.report.page import sampling
 from bench.report.tables import Table, status
 from bench.row import SUITE
@@ -104,7 +104,8 @@ def summary(frame: pd.DataFrame) -> str:
 def chapters(run: Path, frame: pd.DataFrame, machine: Machine) -> list[Chapter]:
     """How to read the figures, noise floors, method, machine."""
     reading = READING + (roofline.READING if frame["roofline"].notna().any() else "")
-    return [_reading(reading), _noise(frame), _method(run, frame, machine), facts(machine, frame["env"].nunique() > 1)]
+    told = facts(machine, frame["env"].nunique() > 1, node_words(frame["node"]))
+    return [_reading(reading), _noise(frame), _method(run, frame, machine), told]
 
 
 def training(found: Sequence[RunPart], baseline: str, machine: Machine) -> list[Chapter]:
@@ -119,12 +120,14 @@ def training(found: Sequence[RunPart], baseline: str, machine: Machine) -> list[
     return [*made, facts(machine, len({run["env"] for part in found for run in part.runs}) > 1)]
 
 
-def facts(machine: Machine, several: bool) -> Chapter:
-    """Machine and versions as `environment.json` has them."""
+def facts(machine: Machine, several: bool, nodes: str = "") -> Chapter:
+    """Machine and versions as `environment.json` has them, after the nodes that rows come from."""
     name, title = "machine", "Machine and versions"
+    told = (("nodes", nodes),) if nodes else ()
     if not machine.facts:
-        return Chapter(name, title, ("Not recorded: the run has no environment.json.",))
-    rows = tuple((fact, _fact(value)) for fact, value in machine.facts.items() if not _of_method(fact))
+        tables = (Table("", Grid(("fact", "value"), told, "ll")),) if told else ()
+        return Chapter(name, title, ("Not recorded: the run has no environment.json.",), tables=tables)
+    rows = (*told, *((fact, _fact(value)) for fact, value in machine.facts.items() if not _of_method(fact)))
     alone = f"These facts describe environment {machine.facts.get('env', 'of the last call')} alone."
     return Chapter(name, title, (alone,) if several else (), tables=(Table("", Grid(("fact", "value"), rows, "ll")),))
 

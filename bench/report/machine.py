@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.report.digits import MISSING
 from bench.row import ENVIRONMENT, RunError
 
 
@@ -20,7 +22,7 @@ class Machine:
     def name(self) -> str:
         """The card, or the processor, without the clutter of trademarks."""
         found = next((self.facts[key] for key in ("gpu", "cpu", "machine") if self.facts.get(key)), "")
-        return " ".join(str(found).replace("(R)", "").replace("(TM)", "").split())
+        return plain_name(str(found))
 
     def line(self) -> str:
         """One line for a caption: name, threads, torch and Python versions, system; what is not known is left out."""
@@ -37,6 +39,11 @@ class Machine:
                 known.append("1 thread" if key == "threads" and value == 1 else words.format(value))
         return ", ".join([*known, *([str(self.facts["system"])] if self.facts.get("system") else [])])
 
+    def shown(self, name: str) -> str:
+        """A fact as text, a dash where it was not recorded."""
+        value = self.facts.get(name)
+        return MISSING if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
     def choices(self) -> list[str]:
         """What was chosen of the method and changes what a time means, a sentence each."""
         cold = self.facts.get("method_settings.cache") == "cold"
@@ -47,6 +54,23 @@ class Machine:
             *["Calls were replayed as CUDA graphs."] * graph,
             *["Batch norms were folded into the convolutions ahead of them, in static figures too."] * fold,
         ]
+
+
+def plain_name(text: str) -> str:
+    """The name of a card or a processor without the clutter of trademarks."""
+    return " ".join(text.replace("(R)", "").replace("(TM)", "").split())
+
+
+def node_words(nodes: Iterable[str]) -> str:
+    """`a (18 rows), b (17 rows)`: the nodes of rows where they are several, else "".
+
+    Args:
+        nodes: a host name a row, empty where a row does not tell.
+    """
+    counts = Counter(nodes)
+    if len(set(counts) - {""}) < 2:
+        return ""
+    return ", ".join(f"{name or 'not told'} ({many} {'row' if many == 1 else 'rows'})" for name, many in counts.items())
 
 
 def read_machine(run: Path) -> Machine:

@@ -13,7 +13,7 @@ from bench.report.digits import MISSING, percent
 from bench.report.formats import Grid
 from bench.report.frame import load
 from bench.report.groups import Part, all_groups, groups, parts, settings
-from bench.report.machine import Machine, read_machine
+from bench.report.machine import Machine, node_words, read_machine
 from bench.row import SUITE
 
 if TYPE_CHECKING:
@@ -131,9 +131,12 @@ def _disagreements(frame: pd.DataFrame) -> list[str]:
 
 
 def _facts(machine: Machine, frame: pd.DataFrame) -> list[str]:
+    nodes = node_words(frame["node"])
+    told = (("nodes", nodes),) if nodes else ()
     if not machine.facts:
-        return ["Not recorded: the run has no `environment.json`."]
-    rows = tuple((name, str(value)) for name, value in machine.facts.items() if not _of_method(name))
+        missing = "Not recorded: the run has no `environment.json`."
+        return [missing, *([Grid(("fact", "value"), told, "ll").markdown()] if told else [])]
+    rows = (*told, *((name, str(value)) for name, value in machine.facts.items() if not _of_method(name)))
     several = f"These facts describe environment {machine.facts.get('env', 'of the last call')} alone."
     return [*([several] if frame["env"].nunique() > 1 else []), Grid(("fact", "value"), rows, "ll").markdown()]
 

@@ -142,27 +142,36 @@ def wide(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     return table[[name for name in table.columns if name not in (*columns, "rank")] + ordered]
 
 
+def raw(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns `RAW`, and those of the machine that some row has: its name, its node, the share of its roofline."""
+    named = [name for name in ("device_name", "node") if (frame[name] != "").any()]
+    return frame[[*named, *RAW, *(["roofline"] if frame["roofline"].notna().any() else [])]]
+
+
 def write(frame: pd.DataFrame, folder: Path) -> list[Path]:
     """Write `efficiency`, `latency` and `memory` as .md, .csv and .tex; the paths written, in that order."""
     every = [setting for part in parts(frame) for setting in settings(part)]
-    raw = [*RAW, *(["roofline"] if frame["roofline"].notna().any() else [])]
     kinds = {
-        "efficiency": ([efficiency(group) for group in all_groups(frame)], frame[raw]),
+        "efficiency": ([efficiency(group) for group in all_groups(frame)], raw(frame)),
         "latency": ([table for setting in every for table in latency_overview(setting)], wide(frame, "latency_ms")),
         "memory": ([table for setting in every for table in memory_overview(setting)], wide(frame, "peak_mib")),
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    return [path for name, (tables, values) in kinds.items() for path in write_tables(folder / name, tables, values)]
+
+
+def write_tables(stem: Path, tables: Sequence[Table], values: pd.DataFrame) -> list[Path]:
+    """Write tables as `stem`.md and .tex, and the values behind them as .csv; the paths written."""
+    texts = {
+        "md": "\n\n".join(f"### {table.title}\n\n{table.markdown()}" for table in tables) + "\n",
+        "csv": csv(values),
+        "tex": "\n\n".join(table.latex() for table in tables) + "\n",
+    }
+    stem.parent.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, (tables, values) in kinds.items():
-        texts = {
-            "md": "\n\n".join(f"### {table.title}\n\n{table.markdown()}" for table in tables) + "\n",
-            "csv": csv(values),
-            "tex": "\n\n".join(table.latex() for table in tables) + "\n",
-        }
-        for suffix, text in texts.items():
-            path = folder / f"{name}.{suffix}"
-            path.write_text(text, encoding="utf-8", newline="\n")
-            written.append(path)
+    for suffix, text in texts.items():
+        path = stem.with_name(f"{stem.name}.{suffix}")
+        path.write_text(text, encoding="utf-8", newline="\n")
+        written.append(path)
     return written
 
 
