@@ -15,8 +15,10 @@ from bench.report.accuracy import BASELINE, show_accuracy, write_accuracy
 from bench.report.attention import show_attention, write_attention
 from bench.report.breakdown import show_profile, write_profile
 from bench.report.claims import LEDGER
+from bench.report.device_page import show_devices, write_devices
+from bench.report.devices import load_devices
 from bench.report.terminal import show_run
-from bench.row import ROWS, RunError
+from bench.row import DEVICES, ROWS, RunError
 from bench.training.record import RUNS, read_records
 
 _FOLDS = "folds"
@@ -27,6 +29,7 @@ def load(folder: Path | str) -> pd.DataFrame:
     """What a folder of results holds, as a frame; the one way in for notebooks.
 
     - a sweep: one row a case, the fields of a result row and what is derived from them, see `frame.build`;
+    - a sweep on several kinds of device: the same, device by device, each row with its `device_name`;
     - training runs: one row a run; nested figures have columns of their own, `resolving.scene`, `groups.thin`;
     - a profile, attention statistics: one row a record, nested figures likewise;
     - the ledger of published figures: one row a cell.
@@ -41,7 +44,7 @@ def write_folder(folder: Path, cost: Path | None = None, baseline: str = BASELIN
     """Rebuild the pages, tables and plots of a folder; the paths written.
 
     Args:
-        folder: of a sweep, of training runs, of a profile or of attention statistics.
+        folder: of a sweep, on one kind of device or several, of training runs, of a profile or of attention statistics.
         cost: of training runs alone: the sweep that prices them, null for `cost` within the folder.
         baseline: of training runs alone: the block that the others are compared with.
 
@@ -86,6 +89,7 @@ def _flat(records: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 _LOADERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
+    DEVICES: load_devices,
     ROWS: frame.load,
     RUNS: _runs,
     PROFILE: lambda folder: _flat(read_profiles(folder / PROFILE)),
@@ -93,11 +97,13 @@ _LOADERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
     LEDGER: lambda folder: pd.read_csv(folder / LEDGER),
 }
 _WRITERS: Mapping[str, Callable[[Path], list[Path]]] = {
+    DEVICES: write_devices,
     ROWS: page.write,
     PROFILE: write_profile,
     ATTENTION: write_attention,
 }
 _SHOWERS: Mapping[str, Callable[[Path, str], str]] = {
+    DEVICES: show_devices,
     ROWS: show_run,
     PROFILE: show_profile,
     ATTENTION: show_attention,
