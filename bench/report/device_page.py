@@ -15,6 +15,7 @@ from bench.report.device_places import STATIC, Place, places
 from bench.report.devices import Device, load_devices, read_devices
 from bench.report.digits import MISSING, number
 from bench.report.formats import FORMATS, Grid, render
+from bench.report.groups import Part
 from bench.report.tables import Table, write_tables
 from bench.report.terminal import READING as SHORT
 from bench.row import DEVICES, ROWS
@@ -131,9 +132,9 @@ def devices_table(devices: Sequence[Device]) -> Table:
     grid = Grid(("", *(device.title for device in devices)), tuple(lines), "l" * (len(devices) + 1))
     notes = [APART, *([CLOCKS] if len({name for device in devices for name in device.frame["device"]}) > 1 else [])]
     same = [
-        f"{title} {held.pop()}"
+        f"{title} {said.pop()}"
         for name, title in _AGREED
-        if len(held := _held(devices, name)) == 1 and MISSING not in held
+        if len(said := _held(devices, name)) == 1 and MISSING not in said
     ]
     notes += _warnings(devices)
     notes += [f"The same on all: {', '.join(same)}."] if same and len(devices) > 1 else []
@@ -179,7 +180,7 @@ def _warnings(devices: Sequence[Device]) -> list[str]:
     return [*([METHODS] if len(methods) > 1 else []), *(f"{SEVERAL}: {told}." for told in several)]
 
 
-def _part(part: Any) -> str:
+def _part(part: Part) -> str:
     return f"part {part.number} (environment {part.env}, method {part.method})"
 
 

@@ -64,11 +64,6 @@ class Device:
         return "; ".join(told) + (f" ({self.note})" if self.note else "")
 
 
-def is_devices(folder: Path) -> bool:
-    """Whether a folder holds a run folder for each kind of device."""
-    return (folder / DEVICES).exists()
-
-
 def load_devices(folder: Path) -> pd.DataFrame:
     """The rows of all devices in one frame, device by device, each with its `device_name`; see `frame.build`.
 

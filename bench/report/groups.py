@@ -111,7 +111,10 @@ class Group:
 def parts(frame: pd.DataFrame) -> list[Part]:
     """The parts of a run in order of first appearance; a healthy run has one per device."""
     split = list(_split(frame, PART))
-    return [Part(*told, number=index, of=len(split), frame=rows) for index, (told, rows) in enumerate(split, start=1)]
+    return [
+        Part(env, method, device, name, index, len(split), rows)
+        for index, ((env, method, device, name), rows) in enumerate(split, start=1)
+    ]
 
 
 def settings(part: Part) -> list[Setting]:

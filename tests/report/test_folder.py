@@ -35,7 +35,9 @@ def test_the_ledger_is_read_and_says_who_writes_it(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_results_and_no_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"holds no results; looked for rows.jsonl, runs.jsonl, profile.jsonl"):
+    with pytest.raises(
+        RunError, match=r"holds no results; looked for devices.json, rows.jsonl, runs.jsonl, profile.jsonl"
+    ):
         load(tmp_path)
     with pytest.raises(RunError, match="is no folder"):
         load(tmp_path / "nowhere")
