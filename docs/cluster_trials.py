@@ -75,7 +75,9 @@ def outcome(folder: Path, undisturbed: Path) -> dict[str, object]:
 
     found, wanted = figures(folder), figures(undisturbed)
     placed = read_placements(folder)
+    rows = map(json.loads, (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines())
     return {
+        "failed": [f"{row['status']} on {row['node']}: {row['reason']}" for row in rows if row["status"] != "ok"],
         **{"rows": len(found), "doubled": len(found) - len(set(found)), "equal": found == wanted},
         **{"groups": dict(sorted(Counter(one.node for one in placed).items())), "overlaps": len(overlaps(placed))},
     }
