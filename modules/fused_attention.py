@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modules.blockwise import attend_in_blocks
+from modules.placement import device_kind
 from modules.pointwise import positions, times, tokens
 
 Normalise: TypeAlias = Literal["softmax", "count"]
 Product: TypeAlias = tuple[Tensor, Tensor | None, Tensor]
 MANY = 2**14
+_FLASH_WIDTH = 256
 
 
 def attend_fused(
@@ -21,9 +23,9 @@ def attend_fused(
 ) -> Tensor:
     """Aggregate S values for each of N positions: O of shape (B,N,E).
 
-    Softmax runs in one kernel (`scaled_dot_product_attention`) or, where key and value are of widths that the kernels
-    do not take, block by block. Division by the number of keys leaves a product of three matrices, which is taken in
-    the order that needs fewer multiply-adds: key with value first, unless there are few keys.
+    Softmax runs in one kernel (`scaled_dot_product_attention`) or block by block, see `runs_in_one_kernel`. Division by
+    the number of keys leaves a product of three matrices, which is taken in the order that needs fewer multiply-adds:
+    key with value first, unless there are few keys.
     """
     (_, count, width), (keys, value_width) = query_BND.shape, value_BSE.shape[1:]
     if normalise == "count":
@@ -33,10 +35,27 @@ def attend_fused(
         return torch.bmm(query_BND, torch.bmm(key_BDS, value_BSE))
     if keys <= min(width, value_width):
         return torch.bmm(torch.softmax(torch.bmm(query_BND, key_BDS * scale), dim=-1), value_BSE)
-    if width != value_width and not query_BND.is_cuda:
+    if not runs_in_one_kernel(query_BND, value_width):
         return attend_in_blocks(query_BND, key_BDS, value_BSE, scale)
     query, key, value = (_row_major(part).unsqueeze(1) for part in (query_BND, key_BDS.transpose(1, 2), value_BSE))
     return functional.scaled_dot_product_attention(query, key, value, scale=scale).squeeze(1)
+
+
+def runs_in_one_kernel(query_BND: Tensor, value_width: int) -> bool:
+    """Whether softmax attention is one kernel here, rather than blocks of queries through the matrix product.
+
+    The kernels need values as wide as the keys, or fall back to a matrix of all pairs. On CUDA the flash kernel takes
+    bf16 and fp16 up to a width of 256 (and pads what is no multiple of 8). What is wider, and fp32, would go to the
+    memory-efficient kernel, which falls behind the matrix product: on an H200, fp32 without TF32, 32768 positions of
+    width 1024, it took 1.4 times as long as the published form. TF32 speeds up the product and the published form
+    alike, so that it does not change the choice. fp64 has no kernel at all there.
+    """
+    width = query_BND.shape[2]
+    if width != value_width:
+        return False
+    if device_kind(query_BND) != "cuda":
+        return True
+    return query_BND.dtype in (torch.bfloat16, torch.float16) and width <= _FLASH_WIDTH and width % 8 == 0
 
 
 def gather(
@@ -91,6 +110,8 @@ def gather(
 
 def _attend_over(query_BND: Tensor, key_BDS: Tensor, value_BSE: Tensor, scale: float) -> Tensor:
     """Softmax attention whose result takes the place of the queries, a part at a time where there are many."""
+    if not runs_in_one_kernel(query_BND, value_BSE.shape[2]):
+        return attend_in_blocks(query_BND, key_BDS, value_BSE, scale, spare=True)
     size = query_BND.shape[1] if query_BND.shape[1] < MANY else -(-query_BND.shape[1] // 4)
     for part_BnD in torch.split(query_BND, size, dim=1):
         part_BnD.copy_(attend_fused(part_BnD, key_BDS, value_BSE, "softmax", scale))

@@ -9,9 +9,11 @@ from bench.case import Case
 from bench.profiling.classes import class_of
 from bench.profiling.record import CLASSES
 from bench.profiling.residence import Residence, Resident, Step
+from bench.static.attention import FusedAttention
 from bench.static.flops import DispatchCount
 from bench.static.trace import Trace
 from bench.workload import build
+from modules.placement import standing_for
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def dissect(case: Case) -> Anatomy:
     for _ in range(2):  # a module that prepares something outside of meta at its first call is traced at its second
         residence, count = Residence(), DispatchCount()
         residence.ignore([*work.module.parameters(), *work.module.buffers(), *work.inputs])
-        with Trace(residence, count) as trace:
+        with standing_for(case.device), FusedAttention(), Trace(residence, count) as trace:
             outputs = work.forward()
         if not trace.strayed:
             break
@@ -70,7 +72,7 @@ def dissect(case: Case) -> Anatomy:
         work.receive(outputs)
         residence.ignore(work.incoming)
         backward = len(residence.steps)
-        with Trace(residence):
+        with standing_for(case.device), Trace(residence):
             gradients = work.backward(outputs)
         del gradients
     macs = dict.fromkeys(CLASSES, 0)

@@ -15,6 +15,7 @@ from bench.static.memory import LiveStorage
 from bench.static.trace import Trace
 from bench.static.traffic import Traffic
 from bench.workload import Workload, build
+from modules.placement import standing_for
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,11 @@ class StaticFigures:
 
 
 def trace_figures(case: Case, fold: bool = False) -> StaticFigures:
-    """Find the figures of `case`, on request with its batch norms folded, without executing or allocating anything.
+    """Find the figures of `case` as its device would compute it, without executing or allocating anything.
+
+    Args:
+        case: what.
+        fold: whether its batch norms are folded first.
 
     Raises:
         SpecError: the entry cannot be built for these channels and options.
@@ -65,7 +70,7 @@ def trace_figures(case: Case, fold: bool = False) -> StaticFigures:
     if case.mode == "train":
         work.receive(outputs)
         live.ignore(work.incoming)
-        with Trace(live, traffic):
+        with standing_for(case.device), Trace(live, traffic):
             gradients = work.backward(outputs)
         sources += work.incoming
         results += [gradient for gradient in gradients if gradient is not None]
@@ -89,7 +94,7 @@ def _trace_forward(work: Workload) -> tuple[LiveStorage, Traffic, DispatchCount,
     for _ in range(2):
         live, traffic, count = LiveStorage(), Traffic(), DispatchCount()
         live.ignore([*work.module.parameters(), *work.module.buffers(), *work.inputs])
-        with FusedAttention(), Trace(live, traffic, count) as trace:
+        with standing_for(work.case.device), FusedAttention(), Trace(live, traffic, count) as trace:
             outputs = work.forward()
         if not trace.strayed:
             break

@@ -16,15 +16,18 @@ from bench.static.memory import LiveStorage
 from bench.static.trace import Trace
 from bench.workload import build
 from modules import registry
+from modules.blockwise import BLOCK_BYTES
 
 FUSED = [name for name in registry.names() if "fused" in registry.describe(name).impls]
 MODES = [f"nl:mode={mode}" for mode in ("gaussian", "dot_product", "concat")]
 
 
-def figures(block: str, height: int, width: int, channels: int, mode: str, batch: int) -> list[StaticFigures]:
+def figures(
+    block: str, height: int, width: int, channels: int, mode: str, batch: int, **axes: str
+) -> list[StaticFigures]:
     """Of the reference and of the fused implementation."""
     ((name, options),) = parse_blocks(block)
-    case = make_case(name, options, height, width, channels, mode=mode, batch=batch)
+    case = make_case(name, options, height, width, channels, mode=mode, batch=batch, **axes)
     return [trace_figures(dataclasses.replace(case, impl=impl)) for impl in ("reference", "fused")]
 
 
@@ -39,10 +42,29 @@ def test_no_fused_block_takes_more_memory_than_its_reference(
     assert now.params == then.params
 
 
-def test_nl_takes_a_twentieth_and_ldv2_an_eighth_of_the_memory_of_the_reference() -> None:
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("mode", ["forward", "train"])
+@pytest.mark.parametrize("block", ["nl", "nl:mode=gaussian", "fnb", "pam", "apnb:sampling=none", "ldv2"])
+def test_nor_does_what_takes_another_way_on_cuda(block: str, mode: str, dtype: str) -> None:
+    for place in ((64, 64, 512), (97, 97, 256), (128, 256, 2048)):
+        then, now = figures(block, *place, mode=mode, batch=1, dtype=dtype, device="cuda")
+        assert now.traced_peak_bytes <= then.traced_peak_bytes
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_nl_takes_a_twentieth_and_ldv2_an_eighth_of_the_memory_of_the_reference(device: str) -> None:
     for block, factor in (("nl", 20), ("ldv2", 8)):
-        then, now = figures(block, 128, 256, 2048, "forward", 1)
+        then, now = figures(block, 128, 256, 2048, "forward", 1, device=device)
         assert then.traced_peak_bytes >= factor * now.traced_peak_bytes
+
+
+def test_a_trace_takes_the_way_of_the_case_s_device() -> None:
+    """Blocks of queries on CUDA in fp32: their room comes on top of queries, keys and values, and nothing else."""
+    count, width = 64 * 64, 256
+    on_cpu, on_cuda = (figures("nl", 64, 64, 512, "forward", 1, device=device)[1] for device in ("cpu", "cuda"))
+    assert on_cuda.traced_peak_bytes == 4 * 3 * count * width + BLOCK_BYTES
+    assert on_cpu.traced_peak_bytes == 4 * (4 * count * width)
+    assert on_cpu.macs == on_cuda.macs
 
 
 @pytest.mark.parametrize("train", [False, True])
