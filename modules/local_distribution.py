@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -13,6 +14,7 @@ from modules.dilated_windows import Windows, attend_classes, join_classes, split
 from modules.observation import observe
 from modules.pyramid import upsample
 from modules.registry import register
+from modules.window_attention import attend_windows, kernels_take
 
 
 def strided_depthwise(channels: int, padding: int = 0, relu: bool = True) -> nn.Sequential:
@@ -116,7 +118,8 @@ class DynamicLocalDistribution(nn.Module):
         value_from: values from x, or from X_g alone.
         mask_border: leave neighbours outside the map out of the softmax.
         scale: divide the logits by sqrt(D).
-        impl: operator by operator, or fused: no map of the k^2 neighbours, see `modules.dilated_windows`.
+        impl: operator by operator, or fused: no map of the k^2 neighbours, see `modules.window_attention` (CUDA)
+            and `modules.dilated_windows`.
 
     Shapes: x_g (B,C,H,W), x_l (B,C,H,W) or nothing (then x_l = x_g) -> (B,C,H,W).
 
@@ -180,18 +183,24 @@ class DynamicLocalDistribution(nn.Module):
 
     def _fused(self, x_g: Tensor, x_l: Tensor) -> Tensor:
         """The same without [X_g, X_l]: each half has its half of the weights, and one map alone has their sum."""
-        height, width = x_l.shape[2:]
-        y = self.out(join_classes(self._gathered(x_g, x_l), self.dilation, height, width))
+        y = self.out(self._gathered(x_g, x_l))
         mix, norm, _ = self.fuse
         assert isinstance(mix, nn.Conv2d)
         return functional.relu(norm(_of_halves(mix, y, x_l)), inplace=True)
 
     def _gathered(self, x_g: Tensor, x_l: Tensor) -> Tensor:
         windows = Windows(self.kernel, self.dilation, 1.0 if self.scale is None else self.scale, self.mask_border)
-        query, key = (split_classes(_of_halves(conv, x_g, x_l), self.dilation) for conv in (self.query, self.key))
-        value = self.value(x_g) if self.value_from == "xg" else _of_halves(self.value, x_g, x_l)
-        value = split_classes(value, self.dilation)
-        return attend_classes(query, key, value, windows, (x_l.shape[2], x_l.shape[3]))
+        if kernels_take(x_l, windows):
+            return attend_windows(*self._projected(x_g, x_l), windows=windows)
+        extent = (x_l.shape[2], x_l.shape[3])
+        parts = (split_classes(part, self.dilation) for part in self._projected(x_g, x_l))
+        return join_classes(attend_classes(*parts, windows=windows, extent=extent), self.dilation, *extent)
+
+    def _projected(self, x_g: Tensor, x_l: Tensor) -> Iterator[Tensor]:
+        """Query, key and value, one after the other, so that each can be rearranged before the next is there."""
+        for conv in (self.query, self.key):
+            yield _of_halves(conv, x_g, x_l)
+        yield self.value(x_g) if self.value_from == "xg" else _of_halves(self.value, x_g, x_l)
 
     def _neighbours(self, map_BDHW: Tensor) -> Tensor:
         """(B,N,D,K): the dilated, zero-padded neighbourhood of every position, offsets in row-major order."""
