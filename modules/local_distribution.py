@@ -191,10 +191,12 @@ class DynamicLocalDistribution(nn.Module):
     def _gathered(self, x_g: Tensor, x_l: Tensor) -> Tensor:
         windows = Windows(self.kernel, self.dilation, 1.0 if self.scale is None else self.scale, self.mask_border)
         if kernels_take(x_l, windows):
-            return attend_windows(*self._projected(x_g, x_l), windows=windows)
-        extent = (x_l.shape[2], x_l.shape[3])
-        parts = (split_classes(part, self.dilation) for part in self._projected(x_g, x_l))
-        return join_classes(attend_classes(*parts, windows=windows, extent=extent), self.dilation, *extent)
+            query, key, value = self._projected(x_g, x_l)
+            return attend_windows(query, key, value, windows)
+        query, key, value = (split_classes(part, self.dilation) for part in self._projected(x_g, x_l))
+        classes = attend_classes(query, key, value, windows, (x_l.shape[2], x_l.shape[3]))
+        del query, key, value
+        return join_classes(classes, self.dilation, x_l.shape[2], x_l.shape[3])
 
     def _projected(self, x_g: Tensor, x_l: Tensor) -> Iterator[Tensor]:
         """Query, key and value, one after the other, so that each can be rearranged before the next is there."""
