@@ -35,11 +35,12 @@ class WorkerLost(Exception):
     Attributes:
         step: number of what was in hand.
         status: `crashed`, `timeout` or `oom`.
+        killed: whether another process killed it, for no reason that is known here.
     """
 
-    def __init__(self, step: int, status: str, reason: str) -> None:
+    def __init__(self, step: int, status: str, reason: str, killed: bool = False) -> None:
         super().__init__(reason)
-        self.step, self.status = step, status
+        self.step, self.status, self.killed = step, status, killed
 
 
 class Worker:
@@ -105,7 +106,8 @@ class Worker:
         if code == -signal.SIGKILL and _memory_kills() > self._kills:
             return WorkerLost(step, "oom", "the system ran out of memory and killed the worker")
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return WorkerLost(step, "crashed", f"worker {how}{self._last_output()}")
+        killed = code in (-signal.SIGKILL, -signal.SIGTERM)
+        return WorkerLost(step, "crashed", f"worker {how}{self._last_output()}", killed)
 
     def _last_output(self) -> str:
         self._log.seek(0)
@@ -192,7 +194,7 @@ class Isolated:
         except WorkerLost as lost:
             self.close()
             label = steps[lost.step] if 0 <= lost.step < len(steps) else None
-            return GroupResult({}, {}, 0.0, Broken(label, lost.status, one_line(lost)))
+            return GroupResult({}, {}, 0.0, Broken(label, lost.status, one_line(lost), lost.killed))
         if result.broken is not None:
             self.close()
         return result

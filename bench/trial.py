@@ -37,11 +37,13 @@ class Broken:
     Attributes:
         label: name of the case that was in hand; null where it cannot be told.
         status, reason: of its row.
+        killed: whether its process was killed from outside, which may be the end of the whole machine.
     """
 
     label: str | None
     status: str
     reason: str
+    killed: bool = False
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,10 @@ class NodesLost(Exception):
         self.gone = gone
 
 
+class Killed(Exception):
+    """Raised by a function on a node: a process of its own was killed from outside, as when the whole node ends."""
+
+
 class Stopped(Exception):
     """The cluster was let go while a call was running."""
 
@@ -152,6 +156,8 @@ class Cluster:
                     raise NodesLost(True, f"no node is left of {', '.join(node.name for node in share.nodes)}")
             return self._ray.get(reference)
         except errors.RayTaskError as error:
+            if isinstance(error.cause, Killed):
+                raise _Lost(str(error.cause)) from None
             raise error.cause if isinstance(error.cause, Exception) else error from None
         except errors.RayError as error:
             if self._stopped:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bench.cluster.connection import Killed
 from bench.isolation import Isolated
 from bench.measurer import Ready
 from bench.plan import PlannedGroup
@@ -55,6 +56,7 @@ def measure_there(task: Task, timeout: float, group: PlannedGroup, expected: Map
 
     Raises:
         SpecError: no worker can be started, or the environment here is another one.
+        Killed: the worker was killed by another process, which a node that goes down does to all of its own.
     """
     started = time.time()
     isolated = Isolated(task, timeout)
@@ -67,4 +69,6 @@ def measure_there(task: Task, timeout: float, group: PlannedGroup, expected: Map
         result = isolated.measure(group, lambda number, members: None)
     finally:
         isolated.close()
+    if result.broken is not None and result.broken.killed:
+        raise Killed(result.broken.reason)
     return Measured(result, os.environ.get("CUDA_VISIBLE_DEVICES", ""), started, time.time())
