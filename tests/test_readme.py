@@ -60,6 +60,13 @@ def test_the_trials_of_the_gate_are_those_recorded() -> None:
     assert printed.strip() in (ROOT / "docs" / "gating.md").read_text()
 
 
+def test_the_trials_on_a_cluster_are_those_recorded() -> None:
+    recorded = ROOT / "results" / "reference" / "cluster-trials-cpu.jsonl"
+    words = [sys.executable, ROOT / "docs" / "cluster_trials.py", "--read", recorded]
+    printed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    assert printed.strip() in (ROOT / "docs" / "cluster.md").read_text()
+
+
 def test_its_counts_of_reproduced_cells_are_those_of_the_page() -> None:
     page = (ROOT / "docs" / "papers.md").read_text()
     found = re.search(r"params (\d+ of \d+), FLOPs (\d+ of \d+), memory (\d+ of \d+)", page)
