@@ -27,7 +27,8 @@ _NAMES: Mapping[str, str] = {
         _scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention_for_cpu_backward
         _scaled_dot_product_efficient_attention _scaled_dot_product_efficient_attention_backward
         _scaled_dot_product_cudnn_attention _scaled_dot_product_cudnn_attention_backward
-        _scaled_dot_product_attention_math
+        _scaled_dot_product_attention_math window_products window_sums contextbench::window_products
+        contextbench::window_sums
     """,
     SOFTMAX: """
         softmax _softmax _softmax_backward_data _safe_softmax log_softmax _log_softmax _log_softmax_backward_data

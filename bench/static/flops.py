@@ -22,7 +22,9 @@ from torch.utils.flop_counter import flop_registry
 
 from bench.static.operators import Operator, moves_no_data
 
-_MAC_OPERATORS = frozenset({"conv", "linear", "addmm", "matmul", "mm", "bmm", "baddbmm", "einsum", "attention"})
+_MAC_OPERATORS = frozenset(
+    {"conv", "linear", "addmm", "matmul", "mm", "bmm", "baddbmm", "einsum", "attention", "windows"}
+)
 _CREATION = frozenset(
     {
         *("new_empty", "new_zeros", "new_ones", "new_full", "empty", "empty_like", "empty_strided", "empty_permuted"),
@@ -171,6 +173,11 @@ def _attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     return Counter({"attention": pairs * (query[-1] + value[-1])})
 
 
+def _windows(first: int, inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """Products with the k^2 neighbours of every place of a map, or their sums; `first` is the map, k follows."""
+    return Counter({"windows": math.prod(inputs[first].type().sizes()) * inputs[2].toIValue() ** 2})
+
+
 def _einsum(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     """One multiply-add for each combination of the indices of two operands; nothing is multiplied with fewer."""
     shapes = [value.type().sizes() for value in inputs[1].node().inputs()]
@@ -192,4 +199,6 @@ _HANDLES = {
     "aten::baddbmm_": functools.partial(_batched, "baddbmm", 1),
     "aten::einsum": _einsum,
     "aten::scaled_dot_product_attention": _attention,
+    "contextbench::window_products": functools.partial(_windows, 0),
+    "contextbench::window_sums": functools.partial(_windows, 1),
 }

@@ -44,10 +44,13 @@ def test_its_peak_is_far_below_the_reference_s(name: str) -> None:
     assert peaks[0] > 2 * peaks[1]
 
 
-def test_the_traced_peak_of_nl_is_the_device_s() -> None:
-    case = make_case("nl", {}, 64, 64, 256, impl="fused", device="cuda")
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("mode", ["forward", "train"])
+@pytest.mark.parametrize("name", ["nl", "pam", "ldv2"])
+def test_the_traced_peak_is_the_device_s(name: str, mode: str, dtype: str) -> None:
+    case = make_case(name, {}, 64, 64, 256, impl="fused", device="cuda", mode=mode, dtype=dtype)
     work = build(case)
     for _ in range(2):
         work.call()
     traced = trace_figures(case).traced_peak_bytes
-    assert 0.9 * traced <= cuda_peak(work.call).allocated <= 2 * traced + 64 * 2**20
+    assert 0.8 * traced <= cuda_peak(work.call).allocated <= 2 * traced + 64 * 2**20

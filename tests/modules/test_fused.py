@@ -178,6 +178,16 @@ def test_blocks_of_queries_make_the_whole(monkeypatch: pytest.MonkeyPatch) -> No
     assert furthest(computed(reference, inputs), computed(fused, inputs)).relative <= 1e-10
 
 
+@pytest.mark.parametrize("mode", ["embedded_gaussian", "gaussian"])
+def test_under_autocast_blocks_of_queries_take_one_precision(mode: str) -> None:
+    reference, fused = pair("nl", {"mode": mode}, torch.float32, training=True)
+    inputs = inputs_of("nl", reference, (9, 8), torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected, given = reference(*inputs).float(), fused(*inputs).float()
+        given.sum().backward()
+    assert (expected - given).abs().max() <= TOLERANCES["bf16"] * expected.abs().max()
+
+
 def test_three_dimensional_clips_and_sequences_are_fused_too() -> None:
     reference, fused = pair("nl", {"sub_sample": True}, torch.float64, training=False)
     for shape in ((2, 32, 3, 5, 6), (2, 32, 17)):

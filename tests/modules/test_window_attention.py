@@ -78,6 +78,24 @@ def hold_against_reference() -> None:
     assert (expected - given).abs().max() <= TOLERANCES["bf16"] * expected.abs().max()
 
 
+def test_both_counters_count_the_kernels() -> None:
+    pytest.importorskip("triton")
+    interpret("from tests.modules.test_window_attention import hold_counters\nhold_counters()")
+
+
+def hold_counters() -> None:
+    from bench.static.flops import count_with_fvcore
+    from modules.window_attention import attend_windows
+
+    class Attend(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return attend_windows(x, x, x, Windows(3, 1, 1.0, False))
+
+    found = count_with_fvcore(Attend(), (torch.randn(1, 4, 2, 3),))
+    assert found.macs == 2 * 9 * 4 * 2 * 3
+    assert not any("window" in name for name in found.passed_over)
+
+
 def test_kernels_run_on_cuda_alone() -> None:
     assert not kernels_take(torch.empty(1, 4, 8, 8), Windows(3, 1, 1.0, False))
     assert not kernels_take(torch.empty(1, 4, 8, 8, device="meta"), Windows(3, 1, 1.0, False))
