@@ -16,6 +16,7 @@ from bench.papers.published import choose
 from bench.report import stale
 from bench.suite import suite_names
 from bench.training.chain import parse_chains
+from bench.training.plan import suite_names as training_suites
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -40,7 +41,7 @@ def test_its_commands_name_what_exists(command: str) -> None:
     )
     if words[2] == "papers":
         assert choose(next((word for word in words[3:4] if not word.startswith("-")), None), given.get("--table"))
-    assert given.get("--suite", "quick") in suite_names()
+    assert given.get("--suite", "default") in (training_suites() if words[2] == "train" else suite_names())
     if "--plugin" in given:
         assert (ROOT / given["--plugin"]).exists()
     elif "--blocks" in given:
