@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from modules.placement import device_kind
 
 
 def positions(map_BCHW: Tensor) -> Tensor:
@@ -14,11 +17,27 @@ def positions(map_BCHW: Tensor) -> Tensor:
 def tokens(map_BCHW: Tensor, *convs: nn.Conv2d) -> tuple[Tensor, ...]:
     """What 1x1 convolutions return, (B,N,D) each: slices of one product, so that the map is read once.
 
-    Along D the stride is 1, as attention kernels need it. All of the convolutions have a bias or none has.
+    Along D the stride is 1, as attention kernels need it, unless `runs_as_convolution`. All of the convolutions have a
+    bias or none has.
     """
     weight_DC, bias_D = joined(*convs)
-    product = times(positions(map_BCHW), weight_DC.t(), bias_D)
+    if runs_as_convolution(map_BCHW):
+        product = positions(functional.conv2d(map_BCHW, weight_DC[:, :, None, None], bias_D))
+    else:
+        product = times(positions(map_BCHW), weight_DC.t(), bias_D)
     return torch.split(product, [conv.out_channels for conv in convs], dim=2)
+
+
+def runs_as_convolution(map_BCHW: Tensor) -> bool:
+    """Whether a 1x1 convolution of the map stays one, rather than a matrix product.
+
+    PyTorch has a switch for TF32 in convolutions, on by default, and another in products, off by default. Where they
+    stand so, a product in fp32 on CUDA is more exact than the convolution of the published form, and several times as
+    slow.
+    """
+    if device_kind(map_BCHW) != "cuda" or map_BCHW.dtype != torch.float32 or map_BCHW.ndim != 4:
+        return False
+    return torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
 
 
 def joined(*convs: nn.Conv2d) -> tuple[Tensor, Tensor | None]:
@@ -43,6 +62,8 @@ def onto_map(weight: Tensor, bias: Tensor | None, tokens_BNE: Tensor, like_BCHW:
     Returns:
         (B,C,H,W).
     """
+    if weight.ndim == 2 and (bias is None or bias.ndim == 1) and runs_as_convolution(like_BCHW):
+        return functional.conv2d(on_map(tokens_BNE.transpose(1, 2), like_BCHW), weight[:, :, None, None], bias)
     if prefers_channels_last(like_BCHW):
         y_BCN = times(tokens_BNE, weight.mT, None if bias is None else bias.unsqueeze(-2)).transpose(1, 2)
     else:

@@ -118,6 +118,16 @@ def test_in_single_precision_it_is_near_for_every_layout(name: str, options: Opt
         assert worst.relative <= TOLERANCES["fp32"], (layout, worst)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ["nl", "fnb", "apnb", "afnb", "pam"])
+def test_pointwise_products_may_be_convolutions(name: str, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modules.pointwise.runs_as_convolution", lambda map_BCHW: True)
+    reference, fused = pair(name, {}, torch.float64, training=False)
+    inputs = [LAYOUTS[layout](tensor) for tensor in inputs_of(name, reference, (10, 7), torch.float64)]
+    worst = furthest(computed(reference, inputs), computed(fused, inputs))
+    assert worst.relative <= 1e-10, worst
+
+
 @pytest.mark.parametrize("name", FUSED)
 def test_in_bf16_its_output_is_near(name: str) -> None:
     reference, fused = pair(name, {}, torch.bfloat16, training=False)
