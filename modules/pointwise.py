@@ -33,9 +33,11 @@ def runs_as_convolution(map_BCHW: Tensor) -> bool:
 
     PyTorch has a switch for TF32 in convolutions, on by default, and another in products, off by default. Where they
     stand so, a product in fp32 on CUDA is more exact than the convolution of the published form, and several times as
-    slow.
+    slow. With gradients it stays a product: those of single numbers, such as a gamma, would hardly agree in TF32.
     """
-    if device_kind(map_BCHW) != "cuda" or map_BCHW.dtype != torch.float32 or map_BCHW.ndim != 4:
+    if torch.is_grad_enabled() or map_BCHW.dtype != torch.float32 or map_BCHW.ndim != 4:
+        return False
+    if device_kind(map_BCHW) != "cuda":
         return False
     return torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
 
