@@ -121,7 +121,7 @@ def sweep(
         allow_skew=allow_skew,
     )
     console = Console(stderr=format is not Format.table)
-    outcome = run_on_cluster(request, console) if cluster else run_sweep(request, console)
+    outcome = run_on_cluster(request, console) if cluster is not None else run_sweep(request, console)
     write_folder(outcome.folder)
     print(show_folder(outcome.folder, format.value))
     console.print(outcome.text, markup=False, highlight=False, soft_wrap=True)

@@ -115,6 +115,7 @@ class Request:
         words += ["--checkpoint", str(self.checkpoint)] if self.checkpoint is not None else []
         words += ["--cluster", self.cluster] if self.cluster is not None else []
         words += ["--per-device"] if self.per_device else []
+        words += ["--allow-skew"] if self.allow_skew else []
         return tuple(words)
 
 
@@ -230,11 +231,15 @@ def run_estimate(request: Request) -> Iterator[dict[str, object]]:
     return estimate(cases)
 
 
-def closing(store: Store, summary: Summary, missing: int, seconds: float) -> str:
+def closing(store: Store, summary: Summary, missing: int, seconds: float, devices: int = 1) -> str:
     """What the person at the terminal is told at the end: how many rows of which kind, and where they are."""
     measured = [f"{count} {status}" for status, count in sorted(summary.statuses.items())]
     counts = ", ".join([*measured, *([f"{missing} missing"] if missing else [])]) or "nothing missing"
-    share = f", {summary.busy_seconds / seconds:.0%} of it in warm-up or timed calls" if summary.busy_seconds else ""
+    share = (
+        f", {summary.busy_seconds / seconds / devices:.0%} of it in warm-up or timed calls"
+        if summary.busy_seconds
+        else ""
+    )
     lines = [f"{counts}; {len(store.rows)} rows in all; {seconds:.0f} s{share}", f"rows    {store.folder}/rows.jsonl"]
     places = (("report", "report.md"), ("page", "report.html"), ("tables", "tables/"), ("plots", "plots/"))
     return "\n".join([*lines, *(f"{name:7} {store.folder}/{place}" for name, place in places)])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
 from bench import journal
-from bench.row import ENVIRONMENT, RESULTS, ROWS, RUNS, SUITE, read_rows
+from bench.row import DEVICES, ENVIRONMENT, RESULTS, ROWS, RUNS, SUITE, read_rows
 from modules.options import SpecError
 
 
@@ -60,6 +60,11 @@ class Store:
             self.rows = {key: row for key, row in self.rows.items() if key not in keys}
             journal.replace(self.folder / ROWS, journal.lines(self.rows))
 
+    def arrange(self, keys: Sequence[str]) -> None:
+        """Put the rows in the order of `keys`, those of other keys behind."""
+        self.rows = {key: self.rows[key] for key in dict.fromkeys([*keys, *self.rows]) if key in self.rows}
+        journal.replace(self.folder / ROWS, journal.lines(self.rows))
+
 
 def open_store(folder: Path, suite: str, environment: Mapping[str, object], stamp: Mapping[str, str]) -> Store:
     """Open a run folder, new or begun.
@@ -80,6 +85,8 @@ def open_store(folder: Path, suite: str, environment: Mapping[str, object], stam
     """
     if (folder / RUNS).exists():
         raise SpecError(f"'{folder}' holds training runs; choose another --out")
+    if (folder / DEVICES).exists():
+        raise SpecError(f"'{folder}' holds a run for each kind of device of a cluster; choose another --out")
     lock = journal.claim(folder)
     try:
         rows = read_rows(folder / ROWS) if (folder / ROWS).exists() else []

@@ -10,11 +10,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
 
+from bench.cluster.node import Node, Share, node_of
 from modules.options import SpecError
 
 EXTRA = "pip install 'contextbench[cluster]'"
@@ -22,36 +23,6 @@ ATTEMPTS = 3
 """How often a call is begun whose node is lost each time."""
 _GLANCE_SECONDS, _KNOCK_SECONDS = 1.0, 10.0
 _ALLOWED = "auto (the cluster that runs here), host:port, or ray://host:port"
-
-
-@dataclass(frozen=True)
-class Node:
-    """A machine of the cluster.
-
-    Attributes:
-        id: Ray's.
-        name: as it was started with, else its host name.
-        cpus, gpus: that Ray gives out there.
-    """
-
-    id: str
-    name: str
-    cpus: int
-    gpus: int
-
-
-@dataclass(frozen=True)
-class Share:
-    """Where a call may run, and what it has to itself there.
-
-    Attributes:
-        nodes: any of these.
-        cpus, gpus: of the node, for as long as it runs.
-    """
-
-    nodes: tuple[Node, ...]
-    cpus: int
-    gpus: int = 0
 
 
 class NodesLost(Exception):
@@ -66,8 +37,23 @@ class NodesLost(Exception):
         self.gone = gone
 
 
-class Killed(Exception):
-    """Raised by a function on a node: a process of its own was killed from outside, as when the whole node ends."""
+class NodeFailed(Exception):
+    """Raised by a function on a node that could not do it for a reason of the node's; another may.
+
+    Attributes:
+        outcome: what the call returns if all others fail too; null for `NodesLost`.
+    """
+
+    def __init__(self, reason: str, outcome: object = None) -> None:
+        super().__init__(reason, outcome)
+        self.reason, self.outcome = reason, outcome
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class OutOfMemory(Exception):
+    """Ray ended a call because memory ran out on its node."""
 
 
 class Stopped(Exception):
@@ -79,6 +65,7 @@ class Cluster:
 
     def __init__(self, ray: Any) -> None:
         self._ray = ray
+        self._remote = ray.remote(max_retries=0, max_calls=1)(_locating())
         self._lock = threading.Lock()
         self._running: set[Any] = set()
         self._seen: tuple[float, list[Node]] = (0.0, [])
@@ -89,7 +76,7 @@ class Cluster:
         with self._lock:
             then, seen = self._seen
             if time.monotonic() - then > _GLANCE_SECONDS or not seen:
-                seen = [_node(facts) for facts in self._ray.nodes() if facts["Alive"]]
+                seen = [node_of(facts) for facts in self._ray.nodes() if facts["Alive"]]
                 self._seen = (time.monotonic(), seen)
             return list(seen)
 
@@ -100,27 +87,39 @@ class Cluster:
         share: Share,
         on_lost: Callable[[str], None] = lambda told: None,
     ) -> tuple[Node, Any]:
-        """The node, and what a function returned there, in a process of its own; begun again elsewhere if lost.
+        """The node, and what a function returned there, in a process of its own; begun again, elsewhere if it can be,
+        where that is lost.
 
         Args:
             function: importable on the nodes, or self-contained.
             arguments: its arguments.
             share: where, and with how much of the node.
-            on_lost: told in words each time that its node or process is lost.
+            on_lost: told in words each time that it is begun again.
 
         Raises:
             NodesLost: no node of `share` is left, or it was lost `ATTEMPTS` times.
+            OutOfMemory: Ray ended it for memory.
             Stopped: the cluster was let go.
-            Exception: what the function raised.
+            SpecError: what the function raised, with the node's name.
+            Exception: what else it raised.
         """
-        told = ""
-        for _ in range(ATTEMPTS):
+        everywhere = share
+        for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._once(function, arguments, share)
+            except NodesLost:
+                if share == everywhere or attempt == ATTEMPTS:
+                    raise
+                share = everywhere
             except _Lost as lost:
-                told = str(lost)
-                on_lost(told)
-        raise NodesLost(False, f"lost {ATTEMPTS} times: {told}")
+                if attempt == ATTEMPTS:
+                    if lost.node is not None and lost.outcome is not None:
+                        return lost.node, lost.outcome
+                    raise NodesLost(False, f"lost {ATTEMPTS} times: {lost}") from None
+                on_lost(str(lost))
+                others = tuple(node for node in everywhere.nodes if node != lost.node)
+                share = replace(everywhere, nodes=others or everywhere.nodes)
+        raise AssertionError("unreachable")
 
     def stop(self) -> None:
         """Cancel every call; those who wait for one are told by `Stopped`."""
@@ -128,53 +127,77 @@ class Cluster:
             self._stopped = True
             running = list(self._running)
         for reference in running:
-            with contextlib.suppress(Exception):  # it may just have ended, or its node is gone
-                self._ray.cancel(reference, force=True)
+            self._cancel(reference)
 
     def _once(self, function: Callable[..., Any], arguments: Sequence[object], share: Share) -> tuple[Node, Any]:
-        ids = ",".join(node.id for node in share.nodes)
-        remote = self._ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, max_retries=0, max_calls=1)(_locating())
+        where = {"ray.io/node-id": f"in({','.join(node.id for node in share.nodes)})"}
+        options = {"num_cpus": share.cpus, "num_gpus": share.gpus, "label_selector": where}
         with self._lock:
             if self._stopped:
                 raise Stopped
-            reference = remote.options(label_selector={"ray.io/node-id": f"in({ids})"}).remote(function, *arguments)
+            reference = self._remote.options(**options).remote(function, *arguments)
             self._running.add(reference)
         try:
-            place, value = self._result(reference, share)
-            return next(node for node in share.nodes if node.id == place), value
+            place, well, value = self._result(reference, share)
         finally:
             with self._lock:
                 self._running.discard(reference)
+        node = next(node for node in share.nodes if node.id == place)
+        if well:
+            return node, value
+        if isinstance(value, NodeFailed):
+            raise _Lost(f"node {node.name}: {value}", node, value.outcome)
+        raise SpecError(f"node {node.name}: {value}") if isinstance(value, SpecError) else value
 
     def _result(self, reference: Any, share: Share) -> Any:
         errors = self._ray.exceptions
         wanted = {node.id for node in share.nodes}
         try:
             while not self._ray.wait([reference], timeout=_GLANCE_SECONDS)[0]:
+                if self._stopped:
+                    raise Stopped
                 if not wanted & {node.id for node in self.nodes()}:
-                    self._ray.cancel(reference, force=True)
+                    self._cancel(reference)
                     raise NodesLost(True, f"no node is left of {', '.join(node.name for node in share.nodes)}")
             return self._ray.get(reference)
         except errors.RayTaskError as error:
-            if isinstance(error.cause, Killed):
-                raise _Lost(str(error.cause)) from None
             raise error.cause if isinstance(error.cause, Exception) else error from None
+        except errors.OutOfMemoryError as error:
+            raise OutOfMemory(_first_line(error)) from None
         except errors.RayError as error:
             if self._stopped:
                 raise Stopped from None
             raise _Lost(_first_line(error)) from None
 
+    def _cancel(self, reference: Any) -> None:
+        with contextlib.suppress(Exception):  # it may just have ended, or its node is gone
+            self._ray.cancel(reference, force=True)
+
 
 class _Lost(Exception):
-    """The node or the process of a call is gone."""
+    """The node or the process of a call is gone.
+
+    Attributes:
+        node: which, where that is known.
+        outcome: see `NodeFailed`.
+    """
+
+    def __init__(self, reason: str, node: Node | None = None, outcome: object = None) -> None:
+        super().__init__(reason)
+        self.node, self.outcome = node, outcome
 
 
-def _locating() -> Callable[..., tuple[str, Any]]:
-    """A function that needs nothing of this project to arrive on a node."""
+def _locating() -> Callable[..., tuple[str, bool, Any]]:
+    """A function that needs nothing of this project to arrive on a node. There: the node's id, whether a function went
+    well, and what it returned or raised."""
 
-    def located(function: Callable[..., Any], *arguments: object) -> tuple[str, Any]:
+    def located(function: Callable[..., Any], *arguments: object) -> tuple[str, bool, Any]:
         ray = importlib.import_module("ray")
-        return ray.get_runtime_context().get_node_id(), function(*arguments)
+        place = ray.get_runtime_context().get_node_id()
+        try:
+            return place, True, function(*arguments)
+        except Exception as error:  # comes back with the node that it is of
+            return place, False, error
 
     return located
 
@@ -226,13 +249,6 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise SpecError(f"no Ray cluster at '{address}': {error}; allowed: {_ALLOWED}") from None
-
-
-def _node(facts: dict[str, Any]) -> Node:
-    named = facts["NodeName"] not in ("", facts["NodeManagerAddress"])
-    resources = facts["Resources"]
-    name = facts["NodeName"] if named else facts["NodeManagerHostname"]
-    return Node(facts["NodeID"], name, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
 
 
 def _first_line(error: BaseException) -> str:

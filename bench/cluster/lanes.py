@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.case import Case
-from bench.cluster.connection import Cluster, NodesLost
+from bench.cluster.connection import Cluster, NodesLost, OutOfMemory
 from bench.cluster.placement import Placement, write_placement
 from bench.cluster.survey import Kind
 from bench.cluster.tasks import Measured, measure_there
@@ -73,14 +73,15 @@ class Remote:
         return self.tracer.trace(cases, on_case)
 
     def measure(self, group: PlannedGroup, on_round: Callable[[int, int], None]) -> GroupResult:
-        """Measure a group on one device; where that is lost again and again, the result says so.
+        """Measure a group on one device; where that is lost again and again, or Ray ends it for memory, the result
+        says so.
 
         Raises:
             NodesLost: no device of this kind is left.
         """
         first = group.members[0].case
         title = f"{first.height}x{first.width}, {first.channels} channels, {first.dtype}, {first.mode}"
-        arguments = (self.task, self.timeout, group, self.kind.ready.facts)
+        arguments = (self.task, self.timeout, self.kind.share.threads, group, self.kind.ready.facts)
         measured: Measured
         try:
             node, measured = self.cluster.call(
@@ -93,6 +94,10 @@ class Remote:
             if lost.gone:
                 raise
             return GroupResult({}, {}, 0.0, Broken(None, "crashed", str(lost)))
+        except OutOfMemory as error:
+            fields = {"status": "oom", "reason": str(error)}
+            names = {verdict.case.name: verdict.figures for verdict in group.members}
+            return GroupResult(dict.fromkeys(names, fields), names, 0.0)
         device = f"{node.id}:{measured.card}" if measured.card else node.id
         keys = tuple(verdict.case.key for verdict in group.members)
         with self._writing:
@@ -162,7 +167,7 @@ def measure_all(lanes: Sequence[Lane], cluster: Cluster) -> bool:
     Raises:
         Exception: what ended a group other than its node; every other call is cancelled.
     """
-    pools = [ThreadPoolExecutor(max_workers=max(1, lane.kind.devices)) for lane in lanes]
+    pools = [ThreadPoolExecutor(max_workers=max(1, lane.kind.share.count)) for lane in lanes]
     waiting: dict[Future[None], Lane] = {}
     try:
         for lane, pool in zip(lanes, pools, strict=True):
@@ -179,6 +184,7 @@ def measure_all(lanes: Sequence[Lane], cluster: Cluster) -> bool:
                     raise error
         for lane in lanes:
             lane.runner.finish()
+            lane.store.arrange([case.key for case in lane.cases])
     except KeyboardInterrupt:
         return True
     finally:

@@ -47,6 +47,14 @@ def read_placements(folder: Path) -> list[Placement]:
     return [Placement(**{**facts, "keys": tuple(facts["keys"])}) for facts in map(json.loads, lines)]
 
 
+def mend_placements(folder: Path) -> None:
+    """Drop a last line that a kill cut short, before others are written behind it."""
+    path = folder / PLACEMENTS
+    if path.exists():
+        whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+        journal.replace(path, whole + "\n" if whole else "")
+
+
 def overlaps(placements: Sequence[Placement]) -> list[tuple[Placement, Placement]]:
     """Pairs that had the same device at the same time: there should be none."""
     ordered = sorted(placements, key=lambda placement: (placement.device, placement.started))

@@ -16,15 +16,17 @@ from rich.console import Console
 from bench import SCHEMA, journal
 from bench.cluster.connection import connected
 from bench.cluster.lanes import Lane, Remote, SharedWatch, Traced, measure_all
-from bench.cluster.placement import PLACEMENTS, overlaps, read_placements
-from bench.cluster.survey import check_skew, find_kinds, nodes_with
+from bench.cluster.placement import PLACEMENTS, mend_placements, overlaps, read_placements
+from bench.cluster.survey import Kind, check_skew, difference, find_kinds, nodes_with
+from bench.environment import environment_hash
 from bench.isolation import Isolated
 from bench.plan import check_buildable, make_plan
 from bench.progress import Watch
-from bench.row import DEVICES, ROWS
+from bench.row import DEVICES, ENVIRONMENT, ROWS
 from bench.runner import Runner, count_failed
 from bench.session import Outcome, Request, check_method, closing, open_run, program, run_facts
 from bench.store import known_rates
+from bench.suite import Suite
 from bench.worker import Task
 from modules.options import SpecError
 
@@ -42,45 +44,72 @@ def run_on_cluster(request: Request, console: Console) -> Outcome:
     start = time.perf_counter()
     with connected(str(request.cluster), console) as cluster:
         device, nodes = nodes_with(cluster, request.device)
+        folder = request.out or Path("results") / _default_name(request, suite, device)
+        _refuse_other_layout(folder, request.per_device)
         if device == "cpu":
             check_method(suite.method, device)
-        check_buildable(suite.cases(device))
-        weights = request.weights(suite.cases(device))
+        cases = suite.cases(device)
+        check_buildable(cases)
+        weights = request.weights(cases)
         weights = replace(weights, path=weights.path.resolve()) if weights else None
         plugins = tuple(str(Path(path).resolve()) for path in request.plugins)
         files = [*plugins, *([str(weights.path)] if weights else [])]
-        software = check_skew(cluster, nodes, files, request.allow_skew)
+        software = check_skew(cluster, nodes, files, request.allow_skew, console)
         task = Task(device, suite.method, plugins, weights)
         kinds = find_kinds(cluster, software, replace(task, rates=True), request.timeout, console)
         if len(kinds) > 1 and not request.per_device:
-            listed = "; ".join(map(str, kinds))
+            listed = f"{'; '.join(map(str, kinds))}; they differ in {difference(kinds)}"
             raise SpecError(
                 f"the cluster has {len(kinds)} kinds of devices: {listed}; to measure on each: --per-device"
             )
-        folder = request.out or Path("results") / f"{request.run_name(suite, device)}-cluster"
-        _refuse_other_layout(folder, request.per_device)
-        free = not request.force
+        envs = [environment_hash(run_facts(kind.ready, weights)) for kind in kinds]
+        places = run_folders(folder, kinds, envs) if request.per_device else [folder]
         with contextlib.ExitStack() as stack:
             tracer = Traced(Isolated(Task("cpu", suite.method, plugins), request.timeout))
             stack.callback(tracer.isolated.close)
             stack.enter_context(watch.shown())
             shared = SharedWatch(watch)
             lanes = []
-            for kind in kinds:
-                place = folder / kind.folder if request.per_device else folder
-                facts = run_facts(kind.ready, weights)
-                rates = known_rates(place) or kind.ready.machine
+            for kind, place in zip(kinds, places, strict=True):
+                facts, rates = run_facts(kind.ready, weights), known_rates(place) or kind.ready.machine
                 store, stamp = open_run(request, suite, place, facts, rates, kind.software.git)
                 stack.enter_context(store)
+                mend_placements(place)
                 remote = Remote(cluster, kind, task, request.timeout, place, tracer, shared.note)
-                limit = kind.ready.free_bytes if free else None
+                limit = None if request.force else kind.ready.free_bytes
                 plan = make_plan(suite, device, store.rows, limit, watch.judged, remote.trace)
                 shared.total += plan.to_measure
-                lanes.append(Lane(kind, store, Runner(store, stamp, remote, shared, plan), tuple(suite.cases(device))))
-            interrupted = measure_all(lanes, cluster)
+                lanes.append(Lane(kind, store, Runner(store, stamp, remote, shared, plan), tuple(cases)))
             if request.per_device:
+                stack.callback(_tell_devices, folder, lanes)
                 _tell_devices(folder, lanes)
+            interrupted = measure_all(lanes, cluster)
     return _outcome(folder, lanes, interrupted, time.perf_counter() - start)
+
+
+def _default_name(request: Request, suite: Suite, device: str) -> str:
+    return f"{request.run_name(suite, device)}-{'devices' if request.per_device else 'cluster'}"
+
+
+def run_folders(folder: Path, kinds: Sequence[Kind], envs: Sequence[str]) -> list[Path]:
+    """A run folder for each kind: the one that holds rows of its environment already, else one of its name.
+
+    Args:
+        folder: of all of them.
+        kinds: of devices.
+        envs: hash of the environment of each.
+    """
+    held: dict[str, Path] = {}
+    for path in sorted(folder.glob(f"*/{ENVIRONMENT}")):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # not a run's, or cut short
+            held.setdefault(json.loads(path.read_text(encoding="utf-8")).get("env"), path.parent)
+    places: list[Path] = []
+    for kind, env in zip(kinds, envs, strict=True):
+        names = [kind.slug, f"{kind.slug}-{env[:6]}", f"{kind.slug}-{env[:6]}-{kind.software.code[:6]}"]
+        free = [folder / name for name in names if folder / name not in {*places, *held.values()}]
+        alone = envs.count(env) == 1
+        places.append(held[env] if alone and env in held else free[0] if free else folder / names[-1])
+    return places
 
 
 def _refuse_other_layout(folder: Path, per_device: bool) -> None:
@@ -100,10 +129,11 @@ def _tell_devices(folder: Path, lanes: Sequence[Lane]) -> None:
         entry["note"] = "not in the cluster at the last call"
     for lane in lanes:
         names = [str(row["node"]) for row in lane.store.rows.values() if row["node"]]
-        told[lane.kind.folder] = {
-            "folder": lane.kind.folder,
+        name = lane.store.folder.name
+        told[name] = {
+            "folder": name,
             "device": lane.kind.name,
-            "nodes": sorted({*names, *(node.name for node in lane.kind.nodes)}),
+            "nodes": sorted({*names, *(node.name for node in lane.kind.share.nodes)}),
             "rows": len(lane.store.rows),
             "missing": lane.missing,
             "note": lane.lost,
@@ -118,7 +148,7 @@ def _outcome(folder: Path, lanes: Sequence[Lane], interrupted: bool, seconds: fl
     several = any(lane.store.folder != folder for lane in lanes)
     texts = []
     for lane in lanes:
-        text = closing(lane.store, lane.runner.summary, lane.missing, seconds)
+        text = closing(lane.store, lane.runner.summary, lane.missing, seconds, max(1, lane.kind.share.count))
         placed = read_placements(lane.store.folder)
         twice = overlaps(placed)
         devices = len({placement.device for placement in placed})

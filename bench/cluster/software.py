@@ -37,7 +37,9 @@ class Software:
         names = ("torch", "contextbench", "git", "code")
         pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
         pairs |= {f"file '{path}'": (digest, other.files.get(path)) for path, digest in self.files.items()}
-        if pairs["git"][0] != pairs["git"][1] and None not in pairs["git"]:
+        if None in pairs["git"]:
+            pairs.pop("git")  # outside of a checkout; the source decides
+        elif pairs["git"][0] != pairs["git"][1]:
             pairs.pop("code")  # follows from it
         return [f"{name} {theirs or 'missing'}, not {ours}" for name, (ours, theirs) in pairs.items() if ours != theirs]
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
 
-from bench.cluster.connection import Cluster, Node, NodesLost, Share
+from bench.cluster.connection import Cluster, NodesLost
+from bench.cluster.node import Node, Share, a_device_of
 from bench.cluster.software import Software, software_here
 from bench.cluster.tasks import look_around
 from bench.environment import device_name, environment_hash
@@ -19,38 +19,42 @@ from bench.measurer import Ready
 from bench.worker import Task
 from modules.options import SpecError
 
+_PATIENCE_SECONDS = 30.0
+
 
 @dataclass(frozen=True)
 class Kind:
     """Devices whose rows may stand side by side: their machines are alike in all that decides how fast things run.
 
     Attributes:
-        name: model of the card or the processor.
-        folder: name of its run folder where each kind has one.
-        facts: of the environment.
-        nodes: that have such devices.
-        devices: how many there are.
-        share: of a node that one device is.
-        ready: what the worker of one of the nodes said.
+        share: of a node that one device is, and the nodes.
+        ready: what the worker of one of the nodes said, with the least free memory of them.
         software: what they measure with.
     """
 
-    name: str
-    folder: str
-    facts: Mapping[str, object]
-    nodes: tuple[Node, ...]
-    devices: int
     share: Share
     ready: Ready
     software: Software
 
     @property
-    def env(self) -> str:
-        """Hash of the environment."""
-        return environment_hash(dict(self.facts))
+    def name(self) -> str:
+        """Model of the card or the processor."""
+        return device_name(self.ready.facts)
+
+    @property
+    def slug(self) -> str:
+        """The name as that of a folder."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.devices} on {', '.join(node.name for node in self.nodes)})"
+        return f"{self.name} ({self.share.count} on {', '.join(node.name for node in self.share.nodes)})"
+
+
+def difference(kinds: Sequence[Kind]) -> str:
+    """What kinds differ in, in words."""
+    facts = [{**kind.ready.facts, "processors": kind.share.cpus, "code": kind.software.code} for kind in kinds]
+    names = dict.fromkeys(name for found in facts for name in found)
+    return ", ".join(name for name in names if len({str(found.get(name)) for found in facts}) > 1)
 
 
 def nodes_with(cluster: Cluster, wanted: str) -> tuple[str, list[Node]]:
@@ -69,18 +73,25 @@ def nodes_with(cluster: Cluster, wanted: str) -> tuple[str, list[Node]]:
     return device, able
 
 
-def check_skew(cluster: Cluster, nodes: Sequence[Node], files: Sequence[str], allowed: bool) -> dict[Node, Software]:
-    """What every node would measure with.
+def check_skew(
+    cluster: Cluster, nodes: Sequence[Node], files: Sequence[str], allowed: bool, console: Console
+) -> dict[Node, Software]:
+    """What every node would measure with. A node that is lost meanwhile is left out, and that is said.
 
     Raises:
         SpecError: a node has no contextbench, lacks a file of the request, or has other versions than are here and
             that is not `allowed`.
     """
     ours = software_here(files)
-    told = _everywhere(cluster, {node: Share((node,), 0) for node in nodes}, _telling(), [list(files)])
+    told = _everywhere(
+        cluster, {node: Share((node,), 0) for node in nodes}, _telling(), lambda node: [list(files)], console
+    )
     found: dict[Node, Software] = {}
     wrong: dict[Node, str] = {}
     for node, answer in told.items():
+        if isinstance(answer, NodesLost):
+            _tell(console, f"node {node.name} is left out: {answer}")
+            continue
         if not isinstance(answer, Software):
             wrong[node] = f"cannot measure: {answer}"
             continue
@@ -109,7 +120,8 @@ def find_kinds(
     cuda = task.device == "cuda"
     whole = {node: Share((node,), node.cpus, node.gpus if cuda else 0) for node in software}
     _tell(console, f"looking at {_listed(list(software))}")
-    answers = _everywhere(cluster, whole, look_around, [task, timeout])
+    alone = {node: a_device_of((node,), task.device) for node in software}
+    answers = _everywhere(cluster, whole, look_around, lambda node: [task, timeout, alone[node].threads], console)
     found: dict[tuple[object, ...], list[tuple[Node, Ready]]] = {}
     for node, ready in answers.items():
         if isinstance(ready, NodesLost):
@@ -122,47 +134,45 @@ def find_kinds(
             hint = "start a Ray node for each, by CUDA_VISIBLE_DEVICES"
             raise SpecError(f"node {node.name} has cards of several models ({', '.join(ready.cards)}); {hint}")
         facts = {**ready.facts, "host_allocator": ready.host_allocator}
-        alone = Share((node,), max(1, node.cpus // node.gpus), 1) if cuda else whole[node]
-        mark = (environment_hash(facts), alone.cpus, *_versions(software[node]))
+        mark = (environment_hash(facts), alone[node].cpus, *_versions(software[node]))
         found.setdefault(mark, []).append((node, ready))
     if not found:
         raise SpecError("no node of the cluster answered; see 'ray status'")
-    kinds = {mark: _kind(members, software, cuda) for mark, members in found.items()}
-    names = [kind.folder for kind in kinds.values()]
-    for mark, kind in kinds.items():
-        if names.count(kind.folder) > 1:
-            apart = hashlib.sha256(repr(mark).encode()).hexdigest()[:6]
-            kinds[mark] = replace(kind, folder=f"{kind.folder}-{apart}")
-    return list(kinds.values())
+    hosts = [node.host for node in answers if node.host]
+    if not cuda and len(set(hosts)) < len(hosts):
+        _tell(console, "several nodes are on one machine and measure beside each other: start one node a machine")
+    return [_kind(members, software, task.device) for members in found.values()]
 
 
-def _kind(members: list[tuple[Node, Ready]], software: Mapping[Node, Software], cuda: bool) -> Kind:
-    nodes = tuple(node for node, _ in members)
+def _kind(members: list[tuple[Node, Ready]], software: Mapping[Node, Software], device: str) -> Kind:
     first, ready = members[0]
-    facts = {**ready.facts, "host_allocator": ready.host_allocator}
-    share = Share(nodes, max(1, first.cpus // first.gpus), 1) if cuda else Share(nodes, first.cpus)
     least = replace(ready, free_bytes=min(answer.free_bytes for _, answer in members))
-    count = sum(node.gpus for node in nodes) if cuda else len(nodes)
-    name = device_name(facts)
-    return Kind(
-        name, re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"), facts, nodes, count, share, least, software[first]
-    )
+    return Kind(a_device_of(tuple(node for node, _ in members), device), least, software[first])
 
 
 def _everywhere(
-    cluster: Cluster, shares: Mapping[Node, Share], function: Callable[..., Any], arguments: Sequence[object]
+    cluster: Cluster,
+    shares: Mapping[Node, Share],
+    function: Callable[..., Any],
+    arguments: Callable[[Node], Sequence[object]],
+    console: Console,
 ) -> dict[Node, Any]:
     """What the function returns on each node, all at once; a node that is lost has `NodesLost`."""
     with ThreadPoolExecutor(max_workers=max(1, len(shares))) as pool:
-        calls = {node: pool.submit(cluster.call, function, arguments, share) for node, share in shares.items()}
+        calls = {node: pool.submit(cluster.call, function, arguments(node), share) for node, share in shares.items()}
         try:
-            return {
-                node: call.exception() if isinstance(call.exception(), NodesLost) else call.result()[1]
-                for node, call in calls.items()
-            }
+            _, late = wait(calls.values(), timeout=_PATIENCE_SECONDS)
+            if late:
+                names = ", ".join(node.name for node, call in calls.items() if call in late)
+                _tell(console, f"waiting until {names} is free for this; 'ray status' shows what else runs there")
+            found = {node: call.exception() or call.result()[1] for node, call in calls.items()}
         except BaseException:
             cluster.stop()
             raise
+    for answer in found.values():
+        if isinstance(answer, BaseException) and not isinstance(answer, NodesLost):
+            raise answer
+    return found
 
 
 def _telling() -> Callable[[list[str]], Software | str]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.cluster.connection import Killed
+from bench.cluster.connection import NodeFailed
 from bench.isolation import Isolated
 from bench.measurer import Ready
 from bench.plan import PlannedGroup
@@ -32,12 +32,13 @@ class Measured:
     ended: float
 
 
-def look_around(task: Task, timeout: float) -> Ready:
-    """Start a worker on this node and have it say what it found.
+def look_around(task: Task, timeout: float, threads: int) -> Ready:
+    """Start a worker on this node, with as many threads as one that measures, and have it say what it found.
 
     Raises:
         SpecError: no worker can be started here.
     """
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     isolated = Isolated(task, timeout)
     try:
         return isolated.prepare()
@@ -45,30 +46,37 @@ def look_around(task: Task, timeout: float) -> Ready:
         isolated.close()
 
 
-def measure_there(task: Task, timeout: float, group: PlannedGroup, expected: Mapping[str, object]) -> Measured:
+def measure_there(
+    task: Task, timeout: float, threads: int, group: PlannedGroup, expected: Mapping[str, object]
+) -> Measured:
     """Measure a group in a worker of its own.
 
     Args:
         task: what the worker loads.
         timeout: seconds that a step may take.
+        threads: of the worker.
         group: what.
         expected: facts of the environment that the rows will be filed under.
 
     Raises:
-        SpecError: no worker can be started, or the environment here is another one.
-        Killed: the worker was killed by another process, which a node that goes down does to all of its own.
+        NodeFailed: no worker can be started, the environment here is another one, or the worker was killed by another
+            process, which a node that goes down does to all of its own.
     """
     started = time.time()
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     isolated = Isolated(task, timeout)
     try:
         found = isolated.prepare().facts
         pairs = {name: (found.get(name), value) for name, value in expected.items()}
         other = [f"{name} {here}, not {there}" for name, (here, there) in pairs.items() if here != there]
         if other:
-            raise SpecError(f"the device here is not the one that was surveyed: {'; '.join(other)}")
+            raise NodeFailed(f"the device is not the one that was surveyed: {'; '.join(other)}")
         result = isolated.measure(group, lambda number, members: None)
+    except SpecError as error:
+        raise NodeFailed(str(error)) from None
     finally:
         isolated.close()
+    measured = Measured(result, os.environ.get("CUDA_VISIBLE_DEVICES", ""), started, time.time())
     if result.broken is not None and result.broken.killed:
-        raise Killed(result.broken.reason)
-    return Measured(result, os.environ.get("CUDA_VISIBLE_DEVICES", ""), started, time.time())
+        raise NodeFailed(result.broken.reason, measured)
+    return measured

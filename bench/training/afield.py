@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.cluster import Cluster, NodesLost, Share, check_skew, connected, nodes_with
+from bench.cluster import Cluster, NodesLost, Share, a_device_of, check_skew, connected, nodes_with
 from bench.environment import describe_environment
 from bench.training.crew import Job, News
 from bench.training.record import make_record
@@ -28,7 +28,7 @@ class Afield:
     Attributes:
         cluster: theirs.
         device: `cpu` or `cuda`.
-        share: of them, for each run: a card with its part of the processors, or one processor.
+        share: of them, for each run: a card with its part of the processors, one processor, or a node.
         plugins: files that register blocks, the same on all nodes.
     """
 
@@ -36,11 +36,6 @@ class Afield:
     device: str
     share: Share
     plugins: tuple[str, ...]
-
-    @property
-    def count(self) -> int:
-        """Runs at a time."""
-        return sum(node.gpus if self.share.gpus else node.cpus for node in self.share.nodes)
 
     def environment(self) -> dict[str, object]:
         """The environment of the node that answers first, with the names of all.
@@ -67,14 +62,15 @@ class Afield:
         Raises:
             SpecError: a run's data or recipe cannot be.
         """
-        with ThreadPoolExecutor(max_workers=max(1, self.count)) as pool:
+        with ThreadPoolExecutor(max_workers=max(1, self.share.count)) as pool:
             waiting: dict[Future[dict[str, Any]], tuple[int, Job]] = {}
             for number, job in enumerate(jobs):
                 waiting[pool.submit(self._record, job, workers)] = (number, job)
             try:
                 while waiting:
                     ended, _ = wait(waiting, timeout=_GLANCE_SECONDS, return_when=FIRST_COMPLETED)
-                    for future in ended:
+                    told = sorted(ended, key=lambda future: future.exception() is not None)  # records first
+                    for future in told:
                         number, job = waiting.pop(future)
                         yield News(job, "ended", number, record=future.result())
             finally:
@@ -85,7 +81,7 @@ class Afield:
     def _record(self, job: Job, workers: int) -> dict[str, Any]:
         root = job.run.root.resolve() if job.run.root else None
         there = replace(job, run=replace(job.run, root=root), checkpoint=job.checkpoint.resolve())
-        threads = None if self.share.gpus else self.share.cpus
+        threads = None if self.share.gpus else self.share.threads
         try:
             node, record = self.cluster.call(_train_there, (there, threads, self.plugins, workers), self.share)
         except NodesLost as lost:
@@ -95,9 +91,9 @@ class Afield:
 
 @contextlib.contextmanager
 def open_afield(
-    address: str, device: str, plugins: tuple[str, ...], allow_skew: bool, console: Console
+    address: str, device: str, plugins: tuple[str, ...], allow_skew: bool, large: bool, console: Console
 ) -> Iterator[Afield]:
-    """The nodes of a cluster that have a device, connected inside the block.
+    """The nodes of a cluster that have a device, connected inside the block; a `large` network has one to itself.
 
     Raises:
         SpecError: there is no cluster, none of its nodes has the device, or they have other versions or files.
@@ -105,11 +101,8 @@ def open_afield(
     with connected(address, console) as cluster:
         device, nodes = nodes_with(cluster, device)
         paths = tuple(str(Path(path).resolve()) for path in plugins)
-        check_skew(cluster, nodes, paths, allow_skew)
-        if device == "cuda":
-            share = Share(tuple(nodes), max(1, min(node.cpus // node.gpus for node in nodes)), 1)
-        else:
-            share = Share(tuple(nodes), 1)
+        able = tuple(check_skew(cluster, nodes, paths, allow_skew, console))
+        share = a_device_of(able, device) if device == "cuda" or large else Share(able, 1)
         yield Afield(cluster, device, share, paths)
 
 

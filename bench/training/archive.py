@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import journal
-from bench.row import ENVIRONMENT, ROWS
+from bench.row import DEVICES, ENVIRONMENT, ROWS
 from bench.training.record import RUNS, read_records
 from modules.options import SpecError
 
@@ -73,7 +73,7 @@ def open_archive(folder: Path, environment: Mapping[str, object]) -> Iterator[Ar
         SpecError: the folder cannot be written, is in use, or holds a sweep.
         RunError: its records cannot be read.
     """
-    if (folder / ROWS).exists():
+    if (folder / ROWS).exists() or (folder / DEVICES).exists():
         raise SpecError(f"'{folder}' holds the rows of a sweep; choose another --out")
     with journal.claim(folder):
         path = folder / RUNS

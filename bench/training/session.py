@@ -152,15 +152,17 @@ def run_training(request: TrainRequest, console: Console) -> TrainOutcome:
         raise SpecError("--allow-skew needs --cluster")
     if request.cluster is not None and started_ranks().world > 1:
         raise SpecError("--cluster begins processes by itself; start it without torchrun")
+    if request.cluster is not None and request.jobs:
+        raise SpecError("--jobs is for one machine; with --cluster there are as many runs as it has devices")
     suite = request.resolve()
+    recipe = load_recipe(suite.recipe, suite.settings)
     start = time.perf_counter()
     with contextlib.ExitStack() as stack:
         afield = None
         if request.cluster is not None:
-            place = (request.cluster, request.device, request.plugins, request.allow_skew)
+            place = (request.cluster, request.device, request.plugins, request.allow_skew, recipe.crop is not None)
             afield = stack.enter_context(open_afield(*place, console))
         device = afield.device if afield is not None else pick_device(request.device)
-        recipe = load_recipe(suite.recipe, suite.settings)
         runs = request.runs(suite, recipe, device)
         check_material(request.dataset, request.root, recipe)
         folder = request.folder(suite, recipe, device)
@@ -169,7 +171,7 @@ def run_training(request: TrainRequest, console: Console) -> TrainOutcome:
             return _together(request, runs, folder, suite, device, console)
         facts = afield.environment() if afield is not None else describe_environment(device)
         archive = stack.enter_context(open_archive(folder, facts))
-        count = afield.count if afield is not None else request.jobs or _bearable(device, recipe)
+        count = afield.share.count if afield is not None else request.jobs or _bearable(device, recipe)
         jobs = _jobs(request, suite, runs, archive, count)
         if afield is not None:
             told = afield.train(jobs, request.loaders)
@@ -264,7 +266,7 @@ def _measure_costs(request: TrainRequest, runs: list[Run], folder: Path, device:
         sweep = Request("quick", wanted, device, next(iter(labels)), folder / "cost", {}, plugins)
         sweep = dataclasses.replace(sweep, cluster=request.cluster, allow_skew=request.allow_skew)
         try:
-            if (run_on_cluster if request.cluster else run_sweep)(sweep, console).interrupted:
+            if (run_sweep if request.cluster is None else run_on_cluster)(sweep, console).interrupted:
                 return True
         except SpecError as error:
             console.print(f"costs were not measured: {error}", markup=False, highlight=False, soft_wrap=True)

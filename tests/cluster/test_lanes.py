@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,8 +15,16 @@ from rich.console import Console
 
 from bench.case import Case
 from bench.cluster import Kind, NodesLost, Share
+from bench.cluster.connection import OutOfMemory
 from bench.cluster.lanes import Lane, Remote, SharedWatch, Traced, measure_all
-from bench.cluster.placement import Placement, overlaps, read_placements
+from bench.cluster.placement import (
+    PLACEMENTS,
+    Placement,
+    mend_placements,
+    overlaps,
+    read_placements,
+    write_placement,
+)
 from bench.cluster.tasks import Measured
 from bench.measure.method import make_method
 from bench.plan import make_plan, trace_case
@@ -84,13 +93,13 @@ def lane(tmp_path: Path, tracer: Tracer, told: Console) -> Iterator[MakeLane]:
         def make(name: str, suite: Suite, answer: Callable[..., Any], names: str) -> tuple[Lane, FakeCluster]:
             nodes = tuple(node(letter) for letter in names)
             cluster: Any = FakeCluster(list(nodes), answer)
-            kind = Kind(f"device of {names}", names, FACTS, nodes, len(nodes), Share(nodes, 4), ready(FACTS), HERE)
+            kind = Kind(Share(nodes, 4), ready({**FACTS, "cpu": f"device of {names}"}), HERE)
             watch = SharedWatch(Watch(told))
             folder = tmp_path / name
             remote = Remote(cluster, kind, Task("cpu", make_method({})), 1.0, folder, traced, watch.note)
-            store = stack.enter_context(open_store(folder, "", {}, {"env": kind.env, "method": "m"}))
+            store = stack.enter_context(open_store(folder, "", {}, {"env": "e", "method": "m"}))
             plan = make_plan(suite, "cpu", store.rows, None, trace=remote.trace)
-            stamp = Stamp("tiny", kind.env, "m", ("python",), kind.name, "abc")
+            stamp = Stamp("tiny", "e", "m", ("python",), kind.name, "abc")
             return Lane(kind, store, Runner(store, stamp, remote, watch, plan), tuple(suite.cases("cpu"))), cluster
 
         yield make
@@ -104,7 +113,7 @@ def test_rows_say_where_they_were_measured_and_cases_are_traced_once(
     tmp_path: Path, suite: Suite, lane: MakeLane, tracer: Tracer
 ) -> None:
     def answer(place: Any, function: Any, arguments: Any) -> Measured:
-        return measured(arguments[2])
+        return measured(arguments[3])
 
     first, cluster = lane("x", suite, answer, "ab")
     second, _ = lane("y", suite, answer, "c")
@@ -123,9 +132,9 @@ def test_rows_say_where_they_were_measured_and_cases_are_traced_once(
 
 def test_a_group_whose_node_is_lost_again_and_again_is_crashed(tmp_path: Path, suite: Suite, lane: MakeLane) -> None:
     def answer(place: Any, function: Any, arguments: Any) -> Measured:
-        if arguments[2].members[0].case.width == 12:
+        if arguments[3].members[0].case.width == 12:
             raise NodesLost(False, "lost 3 times: NodeDiedError")
-        return measured(arguments[2])
+        return measured(arguments[3])
 
     one, cluster = lane("x", suite, answer, "ab")
     measure_all([one], cluster)  # type: ignore[arg-type]
@@ -138,7 +147,7 @@ def test_a_lane_without_nodes_ends_and_the_others_go_on(suite: Suite, lane: Make
         raise NodesLost(True, "no node is left of a")
 
     lost, cluster = lane("x", suite, gone, "a")
-    well, _ = lane("y", suite, lambda p, f, arguments: measured(arguments[2]), "b")
+    well, _ = lane("y", suite, lambda p, f, arguments: measured(arguments[3]), "b")
     assert measure_all([lost, well], cluster) is False  # type: ignore[arg-type]
     assert (lost.missing, lost.lost) == (4, "no node is left of a")
     assert (well.missing, well.lost) == (0, None)
@@ -159,7 +168,7 @@ def test_a_block_that_breaks_its_group_is_left_out_and_the_rest_measured(
     tmp_path: Path, suite: Suite, lane: MakeLane
 ) -> None:
     def answer(place: Any, function: Any, arguments: Any) -> Measured:
-        group = arguments[2]
+        group = arguments[3]
         bad = [verdict.case.name for verdict in group.members if verdict.case.entry == "gc"]
         if bad:
             return Measured(GroupResult({}, {}, 0.0, Broken(bad[0], "timeout", "too long")), "", 0.0, 1.0)
@@ -168,6 +177,37 @@ def test_a_block_that_breaks_its_group_is_left_out_and_the_rest_measured(
     one, cluster = lane("x", suite, answer, "a")
     measure_all([one], cluster)  # type: ignore[arg-type]
     assert {row["entry"]: row["status"] for row in rows(tmp_path / "x")} == {"identity": "ok", "gc": "timeout"}
+
+
+def test_a_group_that_ray_ends_for_memory_is_tried_member_by_member(
+    tmp_path: Path, suite: Suite, lane: MakeLane
+) -> None:
+    def answer(place: Any, function: Any, arguments: Any) -> Measured:
+        group = arguments[3]
+        if any(verdict.case.entry == "gc" for verdict in group.members):
+            raise OutOfMemory("killed by the memory monitor")
+        return measured(group)
+
+    one, cluster = lane("x", suite, answer, "a")
+    measure_all([one], cluster)  # type: ignore[arg-type]
+    assert {row["entry"]: row["status"] for row in rows(tmp_path / "x")} == {"identity": "ok", "gc": "oom"}
+
+
+def test_rows_end_in_the_suite_s_order(tmp_path: Path, suite: Suite, lane: MakeLane) -> None:
+    one, cluster = lane("x", suite, lambda p, f, arguments: measured(arguments[3]), "ab")
+    one.runner.plan = replace(one.runner.plan, groups=one.runner.plan.groups[::-1])
+    measure_all([one], cluster)  # type: ignore[arg-type]
+    assert [row["key"] for row in rows(tmp_path / "x")] == [case.key for case in one.cases]
+
+
+def test_a_line_that_a_kill_cut_short_is_dropped_before_others_follow(tmp_path: Path) -> None:
+    whole = Placement("a", "n", 0.0, 1.0, ("k",))
+    write_placement(tmp_path, whole)
+    with open(tmp_path / PLACEMENTS, "a") as file:
+        file.write('{"device": "a", "no')
+    mend_placements(tmp_path)
+    write_placement(tmp_path, whole)
+    assert read_placements(tmp_path) == [whole, whole]
 
 
 def test_two_at_once_on_a_device_are_found() -> None:

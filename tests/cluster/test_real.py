@@ -31,7 +31,7 @@ blocks = "identity,snl,gc"
 sizes = "8x8,8x12"
 channels = "16,32"
 """
-TRAIN = ("--blocks", "identity,gc", "--seeds", "1", "--recipe", "probe", "--no-costs", "--jobs", "2")
+TRAIN = ("--blocks", "identity,gc", "--seeds", "1", "--recipe", "probe", "--no-costs")
 TINY = ("iterations=4", "train_count=32", "test_count=40", "batch=8", "warmup=1")
 HOLD = """
 import sys
@@ -149,7 +149,7 @@ def test_a_column_a_kind_of_device(nodes: Nodes, suite: Path, plain: Path, tmp_p
 
 def test_training_gives_the_records_that_it_gives_here(nodes: Nodes, tmp_path: Path) -> None:
     settings = [word for setting in TINY for word in ("--set", setting)]
-    for place, words in (("here", ()), ("afield", ("--cluster", nodes.address))):
+    for place, words in (("here", ("--jobs", "2")), ("afield", ("--cluster", nodes.address))):
         code, _, err = run("train", *TRAIN, *settings, "--out", tmp_path / place, *words)
         assert code == 0, err
     here, afield = (read_records(tmp_path / place / "runs.jsonl") for place in ("here", "afield"))

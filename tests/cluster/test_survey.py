@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from bench.cluster import Kind, Node, NodesLost, Software, check_skew, find_kinds, nodes_with
+from bench.cluster.survey import difference
 from bench.measure.method import make_method
 from bench.measurer import Ready
 from bench.worker import Task
@@ -22,6 +23,7 @@ def surveyed(
     answers: Mapping[Node, Ready | Exception], device: str, versions: Mapping[Node, Software] | None = None
 ) -> tuple[list[Kind], str]:
     def answer(place: Node, function: Any, arguments: Any) -> Ready:
+        assert arguments[2] == (max(1, place.cpus // place.gpus) if device == "cuda" else place.cpus)
         found = answers[place]
         if isinstance(found, Exception):
             raise found
@@ -37,7 +39,7 @@ def surveyed(
 def test_nodes_alike_are_one_kind_with_the_least_free_memory() -> None:
     kinds, _ = surveyed({node("a"): ready(FACTS, 300), node("b"): ready(FACTS, 200)}, "cpu")
     (kind,) = kinds
-    assert (kind.name, kind.folder, kind.devices) == ("Some Processor", "some-processor", 2)
+    assert (kind.name, kind.slug, kind.share.count) == ("Some Processor", "some-processor", 2)
     assert kind.ready.free_bytes == 200
     assert (kind.share.cpus, kind.share.gpus) == (4, 0)
     assert [place.name for place in kind.share.nodes] == ["a", "b"]
@@ -46,7 +48,12 @@ def test_nodes_alike_are_one_kind_with_the_least_free_memory() -> None:
 def test_a_card_has_its_part_of_the_processors() -> None:
     kinds, _ = surveyed({node("a", 64, 8): ready(CARD, cards=8), node("b", 64, 8): ready(CARD, cards=8)}, "cuda")
     (kind,) = kinds
-    assert (kind.name, kind.devices, kind.share.cpus, kind.share.gpus) == ("NVIDIA H200", 16, 8, 1)
+    assert (kind.name, kind.share.count, kind.share.cpus, kind.share.gpus) == ("NVIDIA H200", 16, 8, 1)
+
+
+def test_a_node_may_give_out_cards_and_no_processors() -> None:
+    kinds, _ = surveyed({node("a", 0, 8): ready(CARD, cards=8)}, "cuda")
+    assert (kinds[0].share.cpus, kinds[0].share.gpus, kinds[0].share.threads) == (0, 1, 1)
 
 
 def test_other_models_other_processors_and_other_drivers_are_other_kinds() -> None:
@@ -56,11 +63,8 @@ def test_other_models_other_processors_and_other_drivers_are_other_kinds() -> No
         node("c", 8, 1): ready({**CARD, "driver": "580"}, cards=1),
     }
     kinds, _ = surveyed(answers, "cuda")
-    assert [kind.nodes[0].name for kind in kinds] == ["a", "b", "c"]
-    folders = [kind.folder for kind in kinds]
-    assert folders[1] == "nvidia-a100"
-    assert len(set(folders)) == 3
-    assert all(folder.startswith("nvidia-h200-") for folder in (folders[0], folders[2]))
+    assert [kind.share.nodes[0].name for kind in kinds] == ["a", "b", "c"]
+    assert difference(kinds) == "gpu, driver"
 
 
 def test_versions_that_were_allowed_to_differ_are_kinds_of_their_own() -> None:
@@ -69,13 +73,20 @@ def test_versions_that_were_allowed_to_differ_are_kinds_of_their_own() -> None:
         {first: ready(FACTS), second: ready(FACTS)}, "cpu", {first: HERE, second: other(git="def", code="d1ff")}
     )
     assert [kind.software.git for kind in kinds] == ["abc", "def"]
-    assert len({kind.folder for kind in kinds}) == 2
+    assert difference(kinds) == "code"
 
 
 def test_a_node_that_is_lost_is_left_out_and_that_is_said() -> None:
     kinds, told = surveyed({node("a"): ready(FACTS), node("b"): NodesLost(True, "no node is left of b")}, "cpu")
-    assert [place.name for place in kinds[0].nodes] == ["a"]
+    assert [place.name for place in kinds[0].share.nodes] == ["a"]
     assert "node b is left out: no node is left of b" in told
+
+
+def test_nodes_on_one_machine_are_told() -> None:
+    first, second = (replace(node(name), host="192.0.2.1") for name in "ab")
+    assert "measure beside each other" in surveyed({first: ready(FACTS), second: ready(FACTS)}, "cpu")[1]
+    apart = replace(second, host="192.0.2.2")
+    assert "beside" not in surveyed({first: ready(FACTS), apart: ready(FACTS)}, "cpu")[1]
 
 
 def test_a_node_that_measures_behind_all_else_is_told() -> None:
@@ -105,7 +116,7 @@ def told(answers: dict[str, Software | str], allowed: bool, files: list[str], mo
     monkeypatch.setattr("bench.cluster.survey.software_here", lambda paths: other(files=dict.fromkeys(paths, "f11e")))
     places = {node(name): answer for name, answer in answers.items()}
     cluster = FakeCluster(list(places), lambda place, function, arguments: places[place])
-    return check_skew(cluster, list(places), files, allowed)  # type: ignore[arg-type]
+    return check_skew(cluster, list(places), files, allowed, Console(file=io.StringIO()))  # type: ignore[arg-type]
 
 
 def test_other_versions_are_refused_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bench.cluster.connection import Killed
-from bench.cluster.tasks import measure_there
+from bench.cluster.connection import NodeFailed
+from bench.cluster.tasks import Measured, measure_there
 from bench.measure.method import make_method
 from bench.measurer import Ready
 from bench.plan import PlannedGroup
@@ -30,6 +30,8 @@ def measure(monkeypatch: pytest.MonkeyPatch) -> Measure:
                 pass
 
             def prepare(self) -> Ready:
+                if result.broken is not None and result.broken.label == "worker":
+                    raise SpecError(result.broken.reason)
                 return ready(FACTS)
 
             def measure(self, group: PlannedGroup, on_round: object) -> GroupResult:
@@ -39,7 +41,7 @@ def measure(monkeypatch: pytest.MonkeyPatch) -> Measure:
                 pass
 
         monkeypatch.setattr("bench.cluster.tasks.Isolated", Worker)
-        return measure_there(Task("cpu", make_method({})), 1.0, PlannedGroup((), None), expected)
+        return measure_there(Task("cpu", make_method({})), 1.0, 4, PlannedGroup((), None), expected)
 
     return with_result
 
@@ -53,8 +55,9 @@ def test_a_result_comes_with_the_card_and_the_time(measure: Measure, monkeypatch
 
 
 def test_a_worker_killed_from_outside_is_no_result(measure: Measure) -> None:
-    with pytest.raises(Killed, match="killed by SIGKILL"):
+    with pytest.raises(NodeFailed, match="killed by SIGKILL") as caught:
         measure(GroupResult({}, {}, 0.0, Broken("gc", "crashed", "worker killed by SIGKILL", killed=True)))
+    assert isinstance(caught.value.outcome, Measured)  # for the case that every node fails so
 
 
 def test_a_worker_that_a_block_brought_down_is_one(measure: Measure) -> None:
@@ -63,5 +66,10 @@ def test_a_worker_that_a_block_brought_down_is_one(measure: Measure) -> None:
 
 
 def test_another_environment_than_the_surveyed_one_is_refused(measure: Any) -> None:
-    with pytest.raises(SpecError, match="not the one that was surveyed: threads 4, not 8"):
+    with pytest.raises(NodeFailed, match="not the one that was surveyed: threads 4, not 8"):
         measure(GroupResult({}, {}, 0.0), {**FACTS, "threads": 8})
+
+
+def test_a_worker_that_cannot_start_is_the_node_s_failure(measure: Measure) -> None:
+    with pytest.raises(NodeFailed, match="no worker could be started"):
+        measure(GroupResult({}, {}, 0.0, Broken("worker", "crashed", "no worker could be started")))

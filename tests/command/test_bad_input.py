@@ -169,7 +169,7 @@ def test_an_output_that_cannot_be_written_is_refused(command: Command, mini: Pat
 
 
 @pytest.mark.parametrize(
-    ("run", "why"), [("nowhere", "is no folder"), ("empty", "holds no results; looked for rows.jsonl")]
+    ("run", "why"), [("nowhere", "is no folder"), ("empty", "holds no results; looked for devices.json, rows.jsonl")]
 )
 def test_a_report_of_nothing_is_refused(command: Command, tmp_path: Path, run: str, why: str) -> None:
     (tmp_path / "empty").mkdir()
