@@ -190,8 +190,8 @@ def test_without_a_command_the_default_suite_is_swept(command: Command, monkeypa
         return Outcome(Path("nowhere"), "done", failed=True, interrupted=False)
 
     monkeypatch.setattr("bench.session.run_sweep", run_sweep)
-    monkeypatch.setattr("bench.report.write", lambda run: [])
-    monkeypatch.setattr("bench.report.show_run", lambda run, format: "a table")
+    monkeypatch.setattr("bench.report.write_folder", lambda run: [])
+    monkeypatch.setattr("bench.report.show_folder", lambda run, format: "a table")
     code, out, _ = command()
     assert (code, out) == (3, "a table\ndone\n")
     assert (asked[0].suite, asked[0].device, set(asked[0].axes.values())) == ("default", "auto", {None})
