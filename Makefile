@@ -8,8 +8,8 @@ ARGS ?=
 bench: setup  ## measure the default suite here (or what ARGS say); prints where the tables and plots are
 	$(BIN)/python run_bench.py $(ARGS)
 
-test: setup  ## the tests, as CI runs them
-	$(BIN)/python -m pytest
+test: setup  ## the tests, as CI runs them: a file at a time on each processor
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 setup: $(VENV)/.ready  ## make .venv
 
