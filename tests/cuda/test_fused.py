@@ -15,7 +15,7 @@ pytestmark = pytest.mark.cuda
 FUSED = [name for name in registry.names() if "fused" in registry.describe(name).impls]
 
 
-COARSE = ("psp", "aspp", "gald", "encoding")
+COARSE = ("psp", "gald", "encoding")
 """Some of their bf16 gradients lie more than twice as far from the exact ones as the reference's, on an H200."""
 CASES = [
     pytest.param(name, dtype, mode, marks=[pytest.mark.xfail(reason="bf16 gradients coarser than the reference's")])
