@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,15 @@ def test_without_its_reference_a_group_is_measured_without_ratios(folder: Path) 
     assert "no ratios: aborts crashed" in done.stdout
 
 
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """A shell starts what runs in its background deaf to Ctrl-C, and programs inherit that; not those of a test."""
+    held = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, held)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_ctrl_c_ends_with_a_summary_and_the_command_to_go_on(folder: Path) -> None:
     words = sweep(folder, "hangs,snl")
     lines: list[str] = []
