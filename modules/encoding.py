@@ -21,7 +21,7 @@ class Encoding(nn.Module):
     Args:
         channels: D, of the map and of the codewords.
         codewords: K.
-        impl: `fused` folds the scales into the codewords.
+        impl: `fused` folds the scales into the codewords, and leaves out what all logits of a position share.
 
     Shapes: (B,D,H,W) -> (B,K,D). MACs: 2NKD.
 
@@ -48,7 +48,8 @@ class Encoding(nn.Module):
             lengths_B1N = x_BDN.square().sum(1, keepdim=True)
             offsets_K1 = (self.scale * self.codewords.square().sum(1))[:, None]
             products_BKN = times(-2 * self.scale[:, None] * self.codewords, x_BDN, offsets_K1)
-            assigned_BKN = torch.softmax(torch.addcmul(products_BKN, self.scale[:, None], lengths_B1N), dim=1)
+            beside_K1 = (self.scale - self.scale.detach().max())[:, None]  # softmax is blind to what all logits share
+            assigned_BKN = torch.softmax(torch.addcmul(products_BKN, beside_K1, lengths_B1N), dim=1)
             sums_BKD = torch.bmm(assigned_BKN, x_BDN.transpose(1, 2))
             return sums_BKD - assigned_BKN.sum(2, keepdim=True) * self.codewords
         codes_BKD = self.codewords.expand(x.shape[0], -1, -1)
