@@ -9,13 +9,11 @@ from torch import Tensor
 
 from modules.placement import device_kind
 
-BLOCK_ELEMENTS = 2**20
-"""Of a block on a CPU: it stays in the cache of a core."""
 BLOCK_BYTES = 2**25
-"""Of a block on any other device: products fill a card, and its cache holds the block."""
+"""Of a block: products fill a card, or are worth the packing of all keys on a CPU, and a last cache holds it."""
 MOST_BYTES = 2**27
 """Of a block of a backward pass, which adds to the gradients of all keys once a block."""
-_FEWEST, _MOST = 64, 1024
+_FEWEST, _MOST_ON_CPU = 64, 512
 _SHARE = 16
 
 
@@ -49,16 +47,15 @@ def attend_in_blocks(
 def rows_a_block(query_BND: Tensor, keys: int, backward: bool = False) -> int:
     """How many queries of each image make a block.
 
-    On a CPU a block of `BLOCK_ELEMENTS` logits is in cache between the steps. On a card it is of `BLOCK_BYTES`: some
-    hundreds of rows or more, so that products of matrices fill it, and at 128x256 positions still a twentieth of the
-    published form's memory. The backward pass reads and writes the gradients of all keys and values once a block, so
-    that there a block of a large matrix is larger: a sixteenth of the matrix, at most `MOST_BYTES`.
+    A block is of `BLOCK_BYTES`: some hundreds of rows or more, so that each product is worth its overhead, and at
+    128x256 positions still a twentieth of the published form's memory. A CPU gains nothing by more than
+    `_MOST_ON_CPU` rows. The backward pass reads and writes the gradients of all keys and values once a block, so that
+    there a block of a large matrix on a card is larger: a sixteenth of the matrix, at most `MOST_BYTES`.
     """
     batch, count, _ = query_BND.shape
-    if device_kind(query_BND) == "cpu":
-        rows = BLOCK_ELEMENTS // max(1, batch * keys)
-        return max(_FEWEST, min(_MOST, rows // _FEWEST * _FEWEST))
     row_bytes = max(1, batch * keys * query_BND.element_size())
+    if device_kind(query_BND) == "cpu":
+        return max(_FEWEST, min(_MOST_ON_CPU, BLOCK_BYTES // row_bytes // _FEWEST * _FEWEST))
     most = min(MOST_BYTES, row_bytes * count // _SHARE) if backward else 0
     return max(_FEWEST, max(BLOCK_BYTES, most) // row_bytes // _FEWEST * _FEWEST)
 
@@ -85,10 +82,10 @@ class _Blockwise(torch.autograd.Function):
             affinity, slope = (_fitting(room, asking, key) for room in rooms)
             _affinity(asking, key, scale, affinity)
             torch.bmm(wanted, value.transpose(1, 2), out=slope)
-            _add_product(to_value, affinity.transpose(1, 2), wanted, 1.0)
+            add_product(to_value, affinity.transpose(1, 2), wanted)
             torch.ops.aten._softmax_backward_data.out(slope, affinity, -1, slope.dtype, grad_input=slope)
-            _product(slope, key.transpose(1, 2), scale, to_query[:, start : start + size])
-            _add_product(to_key, slope.transpose(1, 2), asking, scale)
+            product(slope, key.transpose(1, 2), scale, to_query[:, start : start + size])
+            add_product(to_key, slope.transpose(1, 2), asking, scale)
         return to_query, to_key.to(key.dtype).transpose(1, 2), to_value.to(value.dtype), None
 
 
@@ -104,19 +101,24 @@ def _forward(query: Tensor, key: Tensor, value: Tensor, scale: float, into: Tens
 
 
 def _affinity(asking: Tensor, key: Tensor, scale: float, room: Tensor) -> Tensor:
-    _product(asking, key, scale, room)
+    product(asking, key, scale, room)
     return torch.softmax(room, dim=-1, out=room)
 
 
-def _product(left: Tensor, right: Tensor, scale: float, out: Tensor) -> None:
-    """scale * left right; the scale is one of the product's own, so that nothing passes over the result again."""
-    if scale == 1.0:
+def product(left: Tensor, right: Tensor, scale: float, out: Tensor) -> None:
+    """out = scale * left right, where `out` may be more exact than what is multiplied.
+
+    The scale is one of the product's own, so that nothing passes over the result again.
+    """
+    if out.dtype != left.dtype:
+        out.copy_(torch.bmm(left, right)).mul_(scale)
+    elif scale == 1.0:
         torch.bmm(left, right, out=out)
     else:
         torch.baddbmm(out, left, right, beta=0, alpha=scale, out=out)
 
 
-def _add_product(total: Tensor, left: Tensor, right: Tensor, scale: float) -> None:
+def add_product(total: Tensor, left: Tensor, right: Tensor, scale: float = 1.0) -> None:
     """total += scale * left right, where the total may be more exact than what is multiplied."""
     if total.dtype == left.dtype:
         total.baddbmm_(left, right, alpha=scale)

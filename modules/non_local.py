@@ -112,13 +112,15 @@ class PairwiseRelation(nn.Module):
             gathered_BNE = self._gather_by_rank(source_BCHW, target_BCHW, extent if pooled else None)
             return out.weight.flatten(1), out.bias, gathered_BNE
         projections = (self.g,) if self.mode == "gaussian" else (self.phi, self.g)
+        key_BDS: Tensor | None
         if pooled:
             maps = [self._sub_sampled(conv(source_BCHW), extent) for conv in projections]
             value_BSE = positions(maps[-1])
             key_BDS = (self._sub_sampled(source_BCHW, extent) if self.mode == "gaussian" else maps[0]).flatten(2)
         else:
             *keys, value_BSE = tokens(source_BCHW, *projections)
-            key_BDS = keys[0].transpose(1, 2) if keys else source_BCHW.flatten(2)
+            of_others = None if source_BCHW is target_BCHW else source_BCHW.flatten(2)
+            key_BDS = keys[0].transpose(1, 2) if keys else of_others
         normalise: Literal["softmax", "count"] = "count" if self.mode == "dot_product" else "softmax"
         query = None if self.mode == "gaussian" else self.theta
         return gather(target_BCHW, query, key_BDS, value_BSE, out, normalise, self.scale)

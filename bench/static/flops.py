@@ -53,13 +53,14 @@ _MOVEMENT = frozenset(
 
 
 _FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_IN_PLACE = {torch.ops.aten.baddbmm_: torch.ops.aten.baddbmm, torch.ops.aten.addmm_: torch.ops.aten.addmm}
 _VECTOR_PRODUCTS = {torch.ops.aten.mv: 0, torch.ops.aten.dot: 0, torch.ops.aten.addmv: 1}
 
 
 @dataclass
 class DispatchCount:
-    """Counts with the formulas of `torch.utils.flop_counter`, which has none for products with vectors; an observer of
-    a `Trace`.
+    """Counts with the formulas of `torch.utils.flop_counter`, which has none for products with vectors and for those
+    added in place; an observer of a `Trace`.
 
     Attributes:
         macs: multiply-adds so far.
@@ -75,7 +76,7 @@ class DispatchCount:
         return sum(self.by_operator.values())
 
     def see(self, operator: Operator, args: Sequence[Any], kwargs: dict[str, Any], outputs: Any) -> None:
-        packet = operator._overloadpacket
+        packet = _IN_PLACE.get(operator._overloadpacket, operator._overloadpacket)
         if packet in flop_registry:
             flops = flop_registry[packet](*args, **kwargs, out_val=outputs)
             self.by_operator[packet.__name__] += flops // 2

@@ -14,6 +14,7 @@ from bench.case import make_case
 from bench.workload import input_shapes
 from modules import registry
 from modules.registry import create, describe
+from modules.symmetric_attention import attend_symmetric
 
 Options = dict[str, Any]
 Layout = Callable[[Tensor], Tensor]
@@ -182,10 +183,37 @@ def test_many_queries_are_answered_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_blocks_of_queries_make_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modules.blockwise.BLOCK_ELEMENTS", 2**10)
-    reference, fused = pair("pam", {}, torch.float64, training=True)
-    inputs = inputs_of("pam", reference, (13, 11), torch.float64)
-    assert furthest(computed(reference, inputs), computed(fused, inputs)).relative <= 1e-10
+    monkeypatch.setattr("modules.blockwise.BLOCK_BYTES", 2**10)
+    for name in ("pam", "nl"):
+        reference, fused = pair(name, {}, torch.float64, training=True)
+        inputs = inputs_of(name, reference, (13, 11), torch.float64)
+        assert furthest(computed(reference, inputs), computed(fused, inputs)).relative <= 1e-10
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("height", "width"), [(1, 40), (13, 11), (16, 8)])
+def test_tiles_above_the_diagonal_make_both_sides(
+    height: int, width: int, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modules.symmetric_attention.TILE_ELEMENTS", 2**10)
+    monkeypatch.setattr("modules.symmetric_attention._SMALLEST", 8)
+    for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, TOLERANCES["fp32"])):
+        for options in ({}, {"scale": True}):
+            reference, fused = pair("nl", {"mode": "gaussian", **options}, dtype, training=False)
+            inputs = [LAYOUTS[layout](tensor) for tensor in inputs_of("nl", reference, (height, width), dtype)]
+            worst = furthest(computed(reference, inputs), computed(fused, inputs))
+            assert worst.relative <= tolerance, (dtype, worst)
+
+
+def test_rounding_cancels_where_positions_attend_to_themselves_alone() -> None:
+    """Rows of softmax are then exactly of one 1, so that what gathers them has no slope at all in the reference."""
+    x = (20 * torch.eye(90, 96)).unsqueeze(0).requires_grad_()
+    value = torch.randn(1, 90, 64)
+    incoming = torch.randn(1, 90, 64)
+    result = attend_symmetric(x, value, 1.0)
+    (to_x,) = torch.autograd.grad(result, x, incoming)
+    assert torch.equal(result, value)
+    assert to_x.abs().max() < 1e-10
 
 
 @pytest.mark.parametrize("mode", ["embedded_gaussian", "gaussian"])

@@ -107,6 +107,13 @@ def test_re_associated_forms_have_no_product_of_all_pairs() -> None:
     assert apnb.macs < 2 * n * c * s + 3 * s * c * d + n * c * (1 + 3 + 6 + 8) + 32 * c * s
 
 
+def test_a_symmetric_affinity_is_computed_once_for_both_of_a_pair() -> None:
+    """Of 4 x 4 tiles the 4 on the diagonal and 6 of the 12 others."""
+    n, c, d = 64 * 64, 64, 32
+    _, gaussian = figures("nl:mode=gaussian", 64, 64, c, "forward", 1)
+    assert gaussian.macs == 2 * n * c * d + n * n * c * 10 // 16 + n * n * d
+
+
 @pytest.mark.parametrize("block", [*FUSED, *MODES])
 def test_both_counters_agree_on_fused_blocks(block: str) -> None:
     ((name, options),) = parse_blocks(block)
