@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import types
 from dataclasses import dataclass, field
 
 import torch
@@ -132,10 +133,27 @@ def build(case: Case, device: str | None = None, seed: int = 0) -> Workload:
         inputs = [tensor.contiguous(memory_format=_LAST[tensor.ndim]) for tensor in inputs]
     module.train(case.mode == "train")
     if case.compiled and place.type != "meta":
-        module.compile()
+        _compile(module)
     if case.mode == "train" and registry.describe(case.entry).family not in ("backbone", "network"):
         inputs = [tensor.requires_grad_() for tensor in inputs]
     return Workload(case, module, tuple(inputs))
+
+
+def _compile(module: nn.Module) -> None:
+    """Have torch.compile run the module, as if no other of its class had been compiled in this process.
+
+    What is compiled is kept by the code object of `forward`. Modules of one class would share it: the first that fits
+    runs, and after a few nothing is compiled any more. So each has a copy of that code. Nor is a second size compiled
+    for sizes of any kind.
+    """
+    method = module.forward
+    if isinstance(method, types.MethodType) and isinstance(method.__func__, types.FunctionType):
+        shared = method.__func__
+        code, name = shared.__code__.replace(), shared.__name__
+        own = types.FunctionType(code, shared.__globals__, name, shared.__defaults__, shared.__closure__)
+        own.__kwdefaults__ = shared.__kwdefaults__
+        module.forward = types.MethodType(own, module)
+    module.compile(dynamic=False)
 
 
 def _module(entry: str, channels: int, impl: str, options: object, defaults: object) -> nn.Module:
