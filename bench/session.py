@@ -156,7 +156,6 @@ def run_sweep(request: Request, console: Console) -> Outcome:
         store, stamp = open_run(request, suite, folder, facts, machine or ready.machine, git_revision())
         stack.enter_context(store)
         stack.enter_context(watch.shown())
-        older = {row["git"] for row in store.rows.values()} - {stamp.git}
         summary = Summary()
         try:
             free = None if request.force else available_bytes(device)
@@ -165,11 +164,9 @@ def run_sweep(request: Request, console: Console) -> Outcome:
         except KeyboardInterrupt:
             interrupted = True
     missing = sum(case.key not in store.rows for case in cases)
-    text = closing(store, summary, missing, time.perf_counter() - start)
+    text = closing(store, summary, missing, time.perf_counter() - start, stamp.git)
     if weights is not None:
         text += f"\nweights of {weights.label} from '{weights.path}' (names of {weights.names})"
-    if older:
-        text += f"\nnote: rows of an earlier call were measured at revision {', '.join(map(str, older))} of the code"
     if interrupted:
         text += f"\ninterrupted; to go on: {shlex.join([*program(), *sys.argv[1:]])}"
     return Outcome(folder, text, count_failed(summary.statuses) > 0, interrupted)
@@ -231,8 +228,9 @@ def run_estimate(request: Request) -> Iterator[dict[str, object]]:
     return estimate(cases)
 
 
-def closing(store: Store, summary: Summary, missing: int, seconds: float, devices: int = 1) -> str:
-    """What the person at the terminal is told at the end: how many rows of which kind, and where they are."""
+def closing(store: Store, summary: Summary, missing: int, seconds: float, git: str | None, devices: int = 1) -> str:
+    """What the person at the terminal is told at the end: how many rows of which kind, and where they are; and
+    whether some are of another revision of the code than `git`, as those of an earlier call may be."""
     measured = [f"{count} {status}" for status, count in sorted(summary.statuses.items())]
     counts = ", ".join([*measured, *([f"{missing} missing"] if missing else [])]) or "nothing missing"
     share = (
@@ -242,7 +240,12 @@ def closing(store: Store, summary: Summary, missing: int, seconds: float, device
     )
     lines = [f"{counts}; {len(store.rows)} rows in all; {seconds:.0f} s{share}", f"rows    {store.folder}/rows.jsonl"]
     places = (("report", "report.md"), ("page", "report.html"), ("tables", "tables/"), ("plots", "plots/"))
-    return "\n".join([*lines, *(f"{name:7} {store.folder}/{place}" for name, place in places)])
+    lines += [f"{name:7} {store.folder}/{place}" for name, place in places]
+    older = {row["git"] for row in store.rows.values()} - {git}
+    if older:
+        revisions = ", ".join(sorted(map(str, older)))
+        lines.append(f"note: rows of an earlier call were measured at revision {revisions} of the code")
+    return "\n".join(lines)
 
 
 def _digest(path: Path | None) -> str | None:

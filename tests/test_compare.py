@@ -299,6 +299,9 @@ def test_folders_are_read_and_what_is_no_run_is_refused(tmp_path: Path) -> None:
         compare_runs(old, new)
     with pytest.raises(ValueError, match="give the folder of a run"):
         compare_runs(old, tmp_path / "nowhere")
+    (tmp_path / "devices.json").write_text("{}")
+    with pytest.raises(SpecError, match=f"compare one of them: {old}, {new}"):
+        compare_runs(tmp_path, old)
 
 
 @pytest.mark.parametrize(

@@ -148,11 +148,12 @@ def _outcome(folder: Path, lanes: Sequence[Lane], interrupted: bool, seconds: fl
     several = any(lane.store.folder != folder for lane in lanes)
     texts = []
     for lane in lanes:
-        text = closing(lane.store, lane.runner.summary, lane.missing, seconds, max(1, lane.kind.share.count))
+        git, devices = lane.kind.software.git, max(1, lane.kind.share.count)
+        text = closing(lane.store, lane.runner.summary, lane.missing, seconds, git, devices)
         placed = read_placements(lane.store.folder)
         twice = overlaps(placed)
-        devices = len({placement.device for placement in placed})
-        text += f"\nplaces  {lane.store.folder}/{PLACEMENTS}: {len(placed)} groups on {devices} devices, "
+        used = len({placement.device for placement in placed})
+        text += f"\nplaces  {lane.store.folder}/{PLACEMENTS}: {len(placed)} groups on {used} devices, "
         text += f"{len(twice)} of them at the same time on the same one" if twice else "never two at once on one"
         texts.append(f"{lane.kind}: {text}" if several else text)
     if several:

@@ -79,6 +79,13 @@ def test_the_same_command_again_measures_nothing(swept: Path, command: Command, 
     assert (swept / "rows.jsonl").read_bytes() == before
 
 
+def test_rows_of_an_earlier_revision_are_told(swept: Path, command: Command, mini: Path) -> None:
+    rows = rows_of(swept)
+    (swept / "rows.jsonl").write_text("".join(json.dumps({**row, "git": "a1b2c3"}) + "\n" for row in rows))
+    _, out, _ = command("sweep", "--suite", mini, "--device", "cpu", "--out", swept)
+    assert "note: rows of an earlier call were measured at revision a1b2c3 of the code" in out
+
+
 def test_a_missing_row_alone_is_measured_again(swept: Path, command: Command, mini: Path) -> None:
     lines = (swept / "rows.jsonl").read_text().splitlines(keepends=True)
     lost = next(i for i, line in enumerate(lines) if '"snl"' in line)
