@@ -82,7 +82,7 @@ class LocalDistribution(nn.Module):
         if self.impl == "fused":
             mask = upsample(self.down(x), like=x).sigmoid_()
             observe(mask=mask)
-            return x + x * mask if torch.is_grad_enabled() else torch.addcmul(x, x, mask)
+            return torch.addcmul(x, x, mask)
         mask = torch.sigmoid(upsample(self.down(x), like=x))
         observe(mask=mask)
         return x + x * mask
