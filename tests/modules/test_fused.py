@@ -13,6 +13,7 @@ from bench.agreement import TOLERANCES, Difference
 from bench.case import make_case
 from bench.workload import input_shapes
 from modules import registry
+from modules.attention import attend
 from modules.registry import create, describe
 from modules.symmetric_attention import attend_symmetric
 
@@ -203,6 +204,24 @@ def test_tiles_above_the_diagonal_make_both_sides(
             inputs = [LAYOUTS[layout](tensor) for tensor in inputs_of("nl", reference, (height, width), dtype)]
             worst = furthest(computed(reference, inputs), computed(fused, inputs))
             assert worst.relative <= tolerance, (dtype, worst)
+
+
+def test_tiles_in_bf16_are_near_in_output_and_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modules.symmetric_attention.TILE_ELEMENTS", 2**10)
+    torch.manual_seed(0)
+    x, value, incoming = (0.3 * torch.randn(2, 150, width).bfloat16() for width in (32, 24, 24))
+
+    def run(attention: Callable[[Tensor, Tensor], Tensor], dtype: torch.dtype) -> tuple[Tensor, ...]:
+        leaves = [part.to(dtype).requires_grad_() for part in (x, value)]
+        result = attention(*leaves)
+        return result.detach(), *torch.autograd.grad(result, leaves, incoming.to(dtype))
+
+    exact = run(lambda x, value: attend(x, x.transpose(1, 2), value), torch.float64)
+    for expected, given in zip(
+        exact, run(lambda x, value: attend_symmetric(x, value, 1.0), torch.bfloat16), strict=True
+    ):
+        assert given.dtype == torch.bfloat16
+        assert (expected - given).abs().max() <= TOLERANCES["bf16"] * expected.abs().max()
 
 
 def test_rounding_cancels_where_positions_attend_to_themselves_alone() -> None:
