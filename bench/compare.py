@@ -88,7 +88,7 @@ def compare_runs(old: Path, new: Path, across: bool = False, thresholds: Thresho
             runs, one for each kind of device.
     """
     for folder in (old, new):
-        _refuse_several(folder)
+        _refuse_folder_of_runs(folder)
     before, after = read_rows(old / ROWS), read_rows(new / ROWS)
     facts = _environment_changes(old, new)
     for rows, folder in ((before, old), (after, new)):
@@ -97,11 +97,12 @@ def compare_runs(old: Path, new: Path, across: bool = False, thresholds: Thresho
     return compare_rows(before, after, across, thresholds, facts)
 
 
-def _refuse_several(folder: Path) -> None:
+def _refuse_folder_of_runs(folder: Path) -> None:
     """A comparison is of two runs; a folder of a run for each kind of device names them instead."""
     if (folder / DEVICES).exists():
         runs = sorted(str(path.parent) for path in folder.glob(f"*/{ROWS}"))
-        raise SpecError(f"'{folder}' holds a run for each kind of device; compare one of them: {', '.join(runs)}")
+        named = f"compare one of them: {', '.join(runs)}" if runs else "none of them has rows yet"
+        raise SpecError(f"'{folder}' holds a run for each kind of device; {named}")
 
 
 def compare_rows(

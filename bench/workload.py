@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import types
 from dataclasses import dataclass, field
@@ -143,8 +144,9 @@ def _compile(module: nn.Module) -> None:
     """Have torch.compile run the module, as if no other of its class had been compiled in this process.
 
     What is compiled is kept by the code object of `forward`. Modules of one class would share it: the first that fits
-    runs, and after a few nothing is compiled any more. So each has a copy of that code. Nor is a second size compiled
-    for sizes of any kind.
+    runs, and after a few nothing is compiled any more. So each has a copy of that code, and where PyTorch can keep
+    what one call compiles to itself, also what lies below a graph break. Nor is a second size compiled for sizes of
+    any kind.
     """
     method = module.forward
     if isinstance(method, types.MethodType) and isinstance(method.__func__, types.FunctionType):
@@ -152,8 +154,10 @@ def _compile(module: nn.Module) -> None:
         code, name = shared.__code__.replace(), shared.__name__
         own = types.FunctionType(code, shared.__globals__, name, shared.__defaults__, shared.__closure__)
         own.__kwdefaults__ = shared.__kwdefaults__
+        own.__dict__.update(shared.__dict__)
         module.forward = types.MethodType(own, module)
-    module.compile(dynamic=False)
+    known = inspect.signature(torch.compile).parameters
+    module.compile(dynamic=False, **({"isolate_recompiles": True} if "isolate_recompiles" in known else {}))
 
 
 def _module(entry: str, channels: int, impl: str, options: object, defaults: object) -> nn.Module:

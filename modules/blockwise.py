@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from modules.placement import device_kind
 
@@ -68,6 +69,7 @@ class _Blockwise(torch.autograd.Function):
         return _forward(query, key, value, scale)
 
     @staticmethod
+    @once_differentiable
     def backward(context: Any, *incoming: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         query, key, value = context.saved_tensors
         (given,), scale = incoming, context.scale

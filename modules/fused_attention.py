@@ -55,8 +55,9 @@ def runs_in_one_kernel(query_BND: Tensor, value_width: int) -> bool:
     width = query_BND.shape[2]
     if width != value_width:
         return False
-    if device_kind(query_BND) != "cuda":
-        return not torch.is_grad_enabled()
+    kind = device_kind(query_BND)
+    if kind != "cuda":
+        return kind != "cpu" or not torch.is_grad_enabled()
     return query_BND.dtype in (torch.bfloat16, torch.float16) and width <= _FLASH_WIDTH and width % 8 == 0
 
 
@@ -89,7 +90,8 @@ def gather(
     factor = 1.0 if scale is None else scale
     weight_OE = out.weight.flatten(1)
     if key_BDS is None:
-        if device_kind(target_BCHW) == "cpu" and value_BSE.shape[1] > min(target_BCHW.shape[1], value_BSE.shape[2]):
+        many = value_BSE.shape[1] > min(target_BCHW.shape[1], value_BSE.shape[2])  # else their matrix is small
+        if many and normalise == "softmax" and query is None and device_kind(target_BCHW) == "cpu":
             return weight_OE, out.bias, attend_symmetric(positions(target_BCHW), value_BSE, factor)
         key_BDS = target_BCHW.flatten(2)
     if normalise == "count":

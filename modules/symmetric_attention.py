@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from modules.blockwise import add_product, product
 
@@ -21,9 +22,10 @@ _SMALLEST = 64
 def attend_symmetric(x_BND: Tensor, value_BNE: Tensor, scale: float) -> Tensor:
     """softmax(scale * x x^T) value.
 
-    The logits of i to j are those of j to i, so that tiles on one side of the diagonal make the rows of both: half of
-    a product of the width D, and of two in the backward pass. There is never more than a tile of the N x N matrix,
-    and the backward pass, which computes it again, is left x, value, the result and a number a position.
+    The logits of i to j are those of j to i, so that tiles on one side of the diagonal make the rows of both. That
+    saves half of the one product of the width D, and one and a half of three in the backward pass, of which one
+    computes the logits again. There is never more than a tile of the N x N matrix, and what is kept for the backward
+    pass is x, value, the result and a number a position.
 
     Args:
         x_BND: what asks and is asked.
@@ -53,6 +55,7 @@ class _Symmetric(torch.autograd.Function):
         return result
 
     @staticmethod
+    @once_differentiable
     def backward(context: Any, *incoming: Tensor) -> tuple[Tensor, Tensor, None]:
         x, value, result, norm = context.saved_tensors
         (given,), scale = incoming, context.scale
@@ -85,7 +88,7 @@ class _Symmetric(torch.autograd.Function):
 def _forward(x: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """The result, and of each position the logarithm of the sum that its softmax divides by."""
     exact = torch.promote_types(x.dtype, torch.float32)
-    highest = x.square().sum(2, dtype=exact) * scale  # each position's logit to itself, often its largest
+    highest = x.new_full(x.shape[:2], -math.inf, dtype=exact)
     total = torch.zeros_like(highest)
     result = value.new_zeros(value.shape, dtype=exact)
 
@@ -117,7 +120,7 @@ def _weigh(logits: Tensor, norm: Tensor, out: Tensor) -> None:
 def _tiles(x: Tensor, dtype: torch.dtype, count: int) -> Iterator[tuple[slice, slice, list[Tensor]]]:
     """The tiles on the diagonal, then those above it, all of about one size: rows, columns, room for `count` tiles."""
     batch, positions, _ = x.shape
-    most = max(_SMALLEST, math.isqrt(TILE_ELEMENTS // batch))
+    most = max(_SMALLEST, math.isqrt(TILE_ELEMENTS // max(1, batch)))
     side = -(-positions // -(-positions // most))
     rooms = x.new_empty((count, batch * side * side), dtype=dtype)
     parts = [slice(start, min(start + side, positions)) for start in range(0, positions, side)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 from bench.case import make_case
 from bench.workload import build
 
+MODES = ("embedded_gaussian", "dot_product", "gaussian")
 Graphs = list[torch.fx.GraphModule]
 
 
@@ -35,6 +37,20 @@ def test_a_second_size_is_compiled_for_its_size(graphs: Graphs) -> None:
     inputs = [node for graph in graphs for node in graph.graph.nodes if node.op == "placeholder"]
     shapes = [tuple(node.meta["example_value"].shape) for node in inputs]
     assert [shape for shape in shapes if shape[0] == 1 and shape[1:2] == (16,)] == [(1, 16, n, n) for n in (8, 9, 10)]
+
+
+@pytest.mark.skipif(
+    "isolate_recompiles" not in inspect.signature(torch.compile).parameters,
+    reason="this PyTorch cannot keep apart what lies below a graph break",
+)
+def test_nor_what_lies_below_a_graph_break(graphs: Graphs) -> None:
+    counts = []
+    for inner in range(1, 13):
+        before = len(graphs)
+        options = {"mode": "gaussian", "inner": inner}
+        build(make_case("nl", options, 6, 6, 16, impl="fused", compiled=True)).forward()
+        counts.append(len(graphs) - before)
+    assert set(counts) == {counts[0]}
 
 
 def test_no_block_is_left_uncompiled_because_many_of_its_class_were(graphs: Graphs) -> None:
@@ -62,6 +78,3 @@ def test_a_compiled_block_returns_what_it_returned() -> None:
         plain, compiled = (build(make_case(name, {}, 8, 8, 16, compiled=on)) for on in (False, True))
         compiled.module.load_state_dict(plain.module.state_dict())
         torch.testing.assert_close(compiled.forward(), plain.forward(), rtol=1e-4, atol=1e-5)
-
-
-MODES = ("embedded_gaussian", "dot_product", "gaussian")

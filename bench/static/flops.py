@@ -53,7 +53,7 @@ _MOVEMENT = frozenset(
 
 
 _FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-_IN_PLACE = {torch.ops.aten.baddbmm_: torch.ops.aten.baddbmm, torch.ops.aten.addmm_: torch.ops.aten.addmm}
+_IN_PLACE = {torch.ops.aten.baddbmm_: torch.ops.aten.baddbmm}
 _VECTOR_PRODUCTS = {torch.ops.aten.mv: 0, torch.ops.aten.dot: 0, torch.ops.aten.addmv: 1}
 
 

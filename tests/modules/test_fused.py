@@ -224,8 +224,19 @@ def test_tiles_in_bf16_are_near_in_output_and_gradients(monkeypatch: pytest.Monk
         assert (expected - given).abs().max() <= TOLERANCES["bf16"] * expected.abs().max()
 
 
-def test_rounding_cancels_where_positions_attend_to_themselves_alone() -> None:
+def test_tiles_in_bf16_hold_where_logits_are_large() -> None:
+    """There a position's logit to itself, in single precision, is far above what its tile rounds it to."""
+    torch.manual_seed(0)
+    x, value = (5 * torch.randn(1, 1100, 512)).bfloat16(), torch.randn(1, 1100, 32).bfloat16()
+    exact = attend(x.double(), x.double().transpose(1, 2), value.double())
+    given = attend_symmetric(x, value, 1.0)
+    assert (exact - given).abs().max() <= TOLERANCES["bf16"] * exact.abs().max()
+
+
+def test_rounding_cancels_where_positions_attend_to_themselves_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of softmax are then exactly of one 1, so that what gathers them has no slope at all in the reference."""
+    monkeypatch.setattr("modules.symmetric_attention.TILE_ELEMENTS", 2**10)
+    monkeypatch.setattr("modules.symmetric_attention._SMALLEST", 8)
     x = (20 * torch.eye(90, 96)).unsqueeze(0).requires_grad_()
     value = torch.randn(1, 90, 64)
     incoming = torch.randn(1, 90, 64)
