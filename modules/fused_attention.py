@@ -50,7 +50,8 @@ def runs_in_one_kernel(query_BND: Tensor, value_width: int) -> bool:
     memory-efficient kernel, which falls behind the matrix product: on an H200, fp32 without TF32, 32768 positions of
     width 1024, it took 1.4 times as long as the published form. TF32 speeds up the product and the published form
     alike, so that it does not change the choice. fp64 has no kernel at all there. On a CPU the kernel's backward pass
-    is behind blocks of queries: in bf16, 4096 and 9409 positions of width 256, it took 1.6 times as long.
+    is behind blocks of queries: in bf16, 4096 and 9409 positions of width 256, a training step took 1.4 and 1.6
+    times as long.
     """
     width = query_BND.shape[2]
     if width != value_width:
