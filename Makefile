@@ -9,7 +9,7 @@ bench: setup  ## measure the default suite here (or what ARGS say); prints where
 	$(BIN)/python run_bench.py $(ARGS)
 
 test: setup  ## the tests, as CI runs them: a file at a time on each processor
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 setup: $(VENV)/.ready  ## make .venv
 
