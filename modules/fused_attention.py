@@ -11,7 +11,6 @@ from torch.nn import functional
 from modules.blockwise import attend_in_blocks
 from modules.placement import device_kind
 from modules.pointwise import positions, times, tokens
-from modules.symmetric_attention import attend_symmetric
 
 Normalise: TypeAlias = Literal["softmax", "count"]
 Product: TypeAlias = tuple[Tensor, Tensor | None, Tensor]
@@ -93,6 +92,8 @@ def gather(
     if key_BDS is None:
         many = value_BSE.shape[1] > min(target_BCHW.shape[1], value_BSE.shape[2])  # else their matrix is small
         if many and normalise == "softmax" and query is None and device_kind(target_BCHW) == "cpu":
+            from modules.symmetric_attention import attend_symmetric  # loads the compiler, a second for this form alone
+
             return weight_OE, out.bias, attend_symmetric(positions(target_BCHW), value_BSE, factor)
         key_BDS = target_BCHW.flatten(2)
     if normalise == "count":
