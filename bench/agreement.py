@@ -1,4 +1,4 @@
-"""Agreement: whether another implementation of a block computes what its reference computes, before it may be timed."""
+"""Agreement: whether another form of a block computes what its reference computes, before it may be timed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class Difference:
 
 
 def agree(work: Workload, free_bytes: int | None = None, seed: int = 0) -> str:
-    """Hold a workload of another implementation against its reference: outputs, and in `train` mode all gradients.
+    """Hold a workload of another implementation, or a compiled one, against its reference as it is: outputs, and in
+    `train` mode all gradients.
 
     Both run once on the inputs of the case with the workload's own weights; parameters that are all zero, behind which
     nothing could be seen, are drawn for the check. A tensor that is further away than `TOLERANCES` may still be as
@@ -80,6 +81,8 @@ def agree(work: Workload, free_bytes: int | None = None, seed: int = 0) -> str:
 def agree_folded(work: Workload, seed: int = 0) -> str:
     """Hold a workload of `forward` mode against itself with its batch norms folded, on its own inputs and weights.
 
+    If it is compiled, what is folded is, and what it is held against is not.
+
     Scale, shift and statistics of every batch norm are drawn for the check: those of a new block change nothing.
 
     Args:
@@ -93,13 +96,14 @@ def agree_folded(work: Workload, seed: int = 0) -> str:
         FalseOutput: they do not, by how much is said.
     """
     case, place = work.case, f"{work.case.height}x{work.case.width}"
-    run = functools.partial(_run, case, work.module, seed, norms=True)
-    plain, other = run(), run(fold=True)
+    run = functools.partial(_run, ours=work.module, seed=seed, norms=True)
+    uncompiled = dataclasses.replace(case, compiled=False)
+    plain, other = run(uncompiled), run(case, fold=True)
     scales = _scales(plain)
     found = [Difference(name, _apart(plain[name], other[name], scales[_layer(name)])) for name in plain]
     worst = max(found, key=lambda difference: difference.relative)
     if not worst.relative <= TOLERANCES[case.dtype]:
-        exact = run(dtype=torch.float64)[worst.name]
+        exact = run(uncompiled, dtype=torch.float64)[worst.name]
         scale = _scales({worst.name: exact})[_layer(worst.name)]
         allowed = _AS_NEAR * _apart(exact, plain[worst.name], scale)
         if not _apart(exact, other[worst.name], scale) <= max(allowed, TOLERANCES[case.dtype]):
@@ -109,7 +113,7 @@ def agree_folded(work: Workload, seed: int = 0) -> str:
 
 
 def differences(case: Case, ours: nn.Module | None = None, seed: int = 0) -> Iterator[Difference]:
-    """Every output, and in `train` mode every gradient, of the case's implementation beside the reference's.
+    """Every output, and in `train` mode every gradient, of the case beside those of its reference, not compiled.
 
     Args:
         case: what to run; on its own device.
@@ -152,7 +156,7 @@ def _run(
     fold: bool = False,
 ) -> dict[str, Tensor]:
     """Outputs and gradients by name, of a copy of the module; `norms` has its batch norms drawn, `fold` folded."""
-    work = build(dataclasses.replace(case, compiled=False), seed=seed)
+    work = build(case, seed=seed)
     if ours is not None:
         work.module.load_state_dict(ours.state_dict())
     _draw_zeros(work.module, seed)

@@ -144,12 +144,13 @@ class Trial:
             self._peaks[member.name] = cuda_peak(work.call if work is not None else member.call)
 
     def _compare(self, work: Workload, name: str) -> None:
-        """Hold a workload against what it stands for: folded, itself without the fold; other than published, that."""
+        """Hold a workload against what it stands for: folded, itself without the fold; other than published, or
+        compiled, what is published."""
         plain = work
         if self._method.fold:
             plain = self._build(work.case, self._method.seed)
             self._checked[name] = agree_folded(plain, self._method.seed)
-        if work.case.impl != "reference":
+        if work.case.impl != "reference" or work.case.compiled:
             free = available_bytes(work.case.device)
             self._checked[name] = agree(plain, free, self._method.seed)
 
@@ -162,7 +163,8 @@ class Trial:
         whole = self._pace.failure is None and self._twin.failure is None
         timing = sampler.timing(member, self._against(case) if whole else None, self._twin if whole else None)
         fields = {"status": "ok", **timing_row(timing), "checked_at": self._checked.get(member.name)}
-        plain = self._members.get(dataclasses.replace(case, impl="reference").name)
+        other = {"impl": "reference"} if case.impl != "reference" else {"compiled": False}
+        plain = self._members.get(dataclasses.replace(case, **other).name)
         if plain is not None and plain is not member and plain.failure is None and timing.invalid is None:
             fields |= ratio_row("impl_ratio", sampler.ratio(member, plain))
         peak = self._peaks.get(member.name)

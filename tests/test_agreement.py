@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -14,8 +15,11 @@ from torch import Tensor, nn
 from bench.agreement import agree
 from bench.axes import implementations
 from bench.case import Case, make_case
+from bench.measure.clock import HostClock
+from bench.measure.method import Method
 from bench.plan import make_plan
 from bench.suite import read_suite
+from bench.trial import measure_group
 from bench.workload import FalseOutput, build
 from modules import registry
 from modules.registry import register
@@ -107,6 +111,64 @@ def test_a_false_implementation_is_never_timed(
     assert true["impl_ratio_ci_low"] <= true["impl_ratio"] <= true["impl_ratio_ci_high"]
     assert found["nl", "reference"]["impl_ratio"] is found["nl", "reference"]["checked_at"] is None
     assert "## Then and now" in (tmp_path / "run" / "report.md").read_text()
+
+
+@pytest.fixture
+def eager_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compiled runs as it is traced, without generated code."""
+    compile_module = nn.Module.compile
+    monkeypatch.setattr(
+        nn.Module, "compile", lambda module, **options: compile_module(module, backend="eager", **options)
+    )
+    torch._dynamo.reset()
+
+
+@pytest.mark.usefixtures("eager_backend")
+@pytest.mark.parametrize("mode", ["forward", "train"])
+def test_what_is_compiled_is_held_against_what_is_not(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = dict(registry._ENTRIES)
+
+    @register("changing", family="context")
+    class Changing(nn.Module):
+        """Off by a hundredth once it is compiled."""
+
+        def __init__(self, channels: int, off: float = 0.01) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(channels, 1, 1))
+            self.off = off
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.weight * (1 + self.off) if torch.compiler.is_compiling() else x * self.weight
+
+    try:
+        changed, same = (
+            build(make_case("changing", {"off": off}, 12, 10, 8, mode=mode, compiled=True)) for off in (0.01, 0.0)
+        )
+        with pytest.raises(FalseOutput, match=r"differs from the reference's by 0\.01"):
+            agree(changed)
+        assert agree(same) == "12x10"
+    finally:
+        registry._ENTRIES.clear()
+        registry._ENTRIES.update(before)
+
+
+@pytest.mark.usefixtures("eager_backend")
+def test_a_compiled_block_has_the_ratio_to_itself_and_its_other_forms_that_to_it() -> None:
+    grid = {"blocks": "snl", "sizes": "8x8", "channels": "8", "impl": "reference,fused", "compile": "off,on"}
+    (group,) = make_plan(read_suite({"grid": [grid], "reference": "none"}, "x"), "cpu", {}, None).groups
+    method = Method(seconds=0.0, warm_seconds=0.0, sample_ms=0.0, energy_seconds=0.0)
+    rows = measure_group(group, method, HostClock()).fields
+    samples = {name: row["latency_samples_ms"] for name, row in rows.items()}
+    for name, over in (
+        ("snl (compiled)", "snl"),
+        ("snl (fused)", "snl"),
+        ("snl (fused, compiled)", "snl (compiled)"),
+    ):
+        pairs = [a / b for a, b in zip(samples[name], samples[over], strict=True)]
+        assert rows[name]["impl_ratio"] == pytest.approx(statistics.median(pairs))
+        assert rows[name]["checked_at"] == "8x8"
+    assert "impl_ratio" not in rows["snl"]
+    assert rows["snl"]["checked_at"] is None
 
 
 def test_implementations_share_the_rounds_and_stand_beside_each_other() -> None:

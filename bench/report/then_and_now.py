@@ -19,7 +19,7 @@ READING = """\
 Each block operator by operator as published (then) and in another implementation of equal output (now), timed in the
 same rounds. **now / then** is the median of the ratios of the rounds with its 95 % interval; `≈` marks a tie, by the
 group's noise floor or the interval. **peak** is traced: now over then. A row without a ratio was not timed beside its
-reference.
+reference. Where the published form was compiled too (`torch.compile`), a table of its own holds what that made of it.
 """
 _PLACE = (*PART, "dtype", "mode", "batch", "memory_format", "compiled", "height", "width", "channels")
 _CLAIMS = (("apnb", "nl"), ("afnb", "fnb"), ("gc", "nl"), ("snl", "nl"), ("cgnl", "nl"), ("ldv2", "nl"))
@@ -31,7 +31,7 @@ class Comparison:
 
     Attributes:
         title: the place in words.
-        pairs: (as published, other implementation), rows as records; null where the published one has no row.
+        pairs: (as published, in another form), rows as records; null where the published one has no row.
     """
 
     title: str
@@ -84,6 +84,21 @@ def comparisons(frame: pd.DataFrame) -> list[Comparison]:
     return found
 
 
+def compiled(frame: pd.DataFrame) -> list[Comparison]:
+    """Every place of the frame at which a block's published form has been compiled, in order of appearance."""
+    found = []
+    place = [name for name in _PLACE if name != "compiled"]
+    published = frame[frame["impl"] == PUBLISHED]
+    for told, rows in published.groupby(place, sort=False, dropna=False):
+        records = rows.sort_values("rank", kind="stable").to_dict("records")
+        plain = {row["label"]: row for row in records if not row["compiled"]}
+        pairs = tuple((plain.get(row["label"]), row) for row in records if row["compiled"])
+        if pairs:
+            title = _title({**dict(zip(place, told, strict=True)), "compiled": False})
+            found.append(Comparison(f"As published, and that compiled: {title}", pairs))
+    return found
+
+
 def claims(frame: pd.DataFrame) -> Grid | None:
     """What a cheaper block still saves over the one it replaces, in each implementation that both were measured in.
 
@@ -107,7 +122,7 @@ def claims(frame: pd.DataFrame) -> Grid | None:
 
 def markdown(frame: pd.DataFrame) -> list[str]:
     """The section of the report; empty where every row is of the published implementation."""
-    found = comparisons(frame)
+    found = [*comparisons(frame), *compiled(frame)]
     if not found:
         return []
     blocks = ["## Then and now", READING.rstrip()]
@@ -173,7 +188,8 @@ def _line(then: dict[Any, Any] | None, now: dict[Any, Any], cuda: bool) -> tuple
         shown = f"≈ {times(now['impl_ratio'])}" if judged == "tie" else times(now["impl_ratio"])
         interval = f"{significant(low)} to {significant(high)}"
     peaks = [_quotient(then, now, "peak_mib"), *([_quotient(then, now, "cuda_peak_mib")] if cuda else [])]
-    return (now["label"], now["impl"], _milliseconds(then), _milliseconds(now), shown, interval, *peaks)
+    form = "compiled" if now["impl"] == PUBLISHED else now["impl"]
+    return (now["label"], form, _milliseconds(then), _milliseconds(now), shown, interval, *peaks)
 
 
 def _milliseconds(row: dict[Any, Any] | None) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from bench.report.digits import MISSING
 from bench.report.frame import build
-from bench.report.then_and_now import claims, comparisons, markdown
+from bench.report.then_and_now import claims, comparisons, compiled, markdown
 from tests.report.synthetic import row
 
 
@@ -35,6 +35,21 @@ def test_memory_of_the_device_stands_where_it_was_measured() -> None:
     (found,) = comparisons(build([then | {"cuda_peak_bytes": 4000}, now | {"cuda_peak_bytes": 1000}]))
     assert found.grid().header[-1] == "CUDA peak"
     assert found.grid().rows[0][-1] == "0.25x"
+
+
+def test_the_published_form_compiled_stands_beside_itself_and_others_beside_it() -> None:
+    then, now = pair("nl", 0.5)
+    on = {"compiled": True}
+    beside = {"impl_ratio": 0.8, "impl_ratio_ci_low": 0.79, "impl_ratio_ci_high": 0.81}
+    frame = build([then, now, then | on | beside, now | on | {"impl_ratio": 0.7}])
+    (alone,) = compiled(frame)
+    assert alone.title.startswith("As published, and that compiled: 64x64")
+    assert [line[:2] + line[4:6] for line in alone.grid().rows] == [("nl", "compiled", "0.80x", "0.790 to 0.810")]
+    assert [[line[1:2] + line[4:5] for line in one.grid().rows] for one in comparisons(frame)] == [
+        [("fused", "0.50x")],
+        [("fused", "0.70x")],
+    ]
+    assert alone.title in "\n".join(markdown(frame))
 
 
 def test_an_implementation_that_could_not_be_timed_says_its_status() -> None:
