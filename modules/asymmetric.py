@@ -164,7 +164,8 @@ class FusionNonLocal(PairwiseRelation):
 
     Raises:
         ValueError: C is odd and a width not given; `scale` without a softmax; `gaussian` with maps of different
-            channels.
+            channels; `pool` below 2, or `pool` or `pool_first` without `sub_sample`; a low map of other channels, or
+            too small to be sub-sampled.
     """
 
     def __init__(

@@ -15,6 +15,10 @@ def pool_by_key(x_BCHW: Tensor, key: nn.Conv2d) -> Tensor:
     """The context (B,C,1,1): positions summed with weights softmax(key(x)), where `key` is 1x1 to one channel.
 
     The bias of `key` moves all logits alike, which softmax does not see: its gradient is zero.
+
+    Shapes: (B,C,H,W) -> (B,C,1,1).
+
+    Source: GCNet, Eq. 3 and 5, the context modeling.
     """
     x_BCN, weight_1C = x_BCHW.flatten(2), key.weight.flatten(1)
     if torch.is_grad_enabled() and (x_BCN.requires_grad or weight_1C.requires_grad):

@@ -21,6 +21,10 @@ class Residual(nn.Module):
     Args:
         context: applied where `place` says; must keep the shape of what it is given.
         place: `after1x1`: to the last batch norm's result, before the residual is added; `after_add`: to the output.
+
+    Shapes: (B,C,H,W) -> what `conv3` returns, at the size that `conv1` to `conv3` leave.
+
+    Source: Deep Residual Learning, Fig. 5 (right); places of the context block: GCNet, Table 5(b).
     """
 
     conv1: nn.Module

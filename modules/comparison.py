@@ -18,6 +18,8 @@ from modules.segmentation import Auxiliary, Segmentation, Side, auxiliary_head
 class DualHead(nn.Module):
     """Position and channel attention side by side on C/4 channels, each between two 3x3, summed, 1x1 to the classes.
 
+    Shapes: maps c2 to c5, of which the last is (B,C,H,W) -> logits (B,classes,H,W).
+
     Source: Dual Attention Network, Fig. 2, with the classifier of the sum alone.
     """
 
@@ -37,6 +39,8 @@ class DualHead(nn.Module):
 
 class PointwiseHead(nn.Module):
     """Point-wise spatial attention on c5, 3x3 to C/4, 1x1 to the classes.
+
+    Shapes: maps c2 to c5, of which the last is (B,C,H,W) -> logits (B,classes,H,W).
 
     Source: PSANet, Fig. 5.
     """

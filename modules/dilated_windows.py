@@ -62,6 +62,8 @@ def attend_classes(query: Tensor, key: Tensor, value: Tensor, windows: Windows, 
         query, key, value: as `split_classes` gives them.
         windows: which neighbours.
         extent: height and width of the map.
+
+    Source: GALDv2, Eq. 5-8.
     """
     if torch.is_grad_enabled() and any(part.requires_grad for part in (query, key, value)):
         result: Tensor = _Windowed.apply(query, key, value, windows, extent)  # type: ignore[no-untyped-call]

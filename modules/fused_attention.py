@@ -26,6 +26,14 @@ def attend_fused(
     Softmax runs in one kernel (`scaled_dot_product_attention`) or block by block, see `runs_in_one_kernel`. Division by
     the number of keys leaves a product of three matrices, which is taken in the order that needs fewer multiply-adds:
     key with value first, unless there are few keys.
+
+    Args:
+        query_BND, key_BDS, value_BSE: as of `modules.attention.attend`; the widths D and E may differ.
+        normalise: softmax over the keys, or division by their number.
+        scale: of the logits.
+
+    Source: the sum is that of Non-local Neural Networks, Eq. 1; softmax in one kernel or by blocks as in
+    FlashAttention, Algorithm 1.
     """
     (_, count, width), (keys, value_width) = query_BND.shape, value_BSE.shape[1:]
     if normalise == "count":
@@ -86,6 +94,8 @@ def gather(
 
     Returns:
         The weight (O,E) or (B,O,E) and bias of a last product, and what it multiplies, (B,N,E).
+
+    Source: Non-local Neural Networks, Eq. 1 and 6; with sampled keys, Asymmetric Non-local Neural Networks, Eq. 8-10.
     """
     factor = 1.0 if scale is None else scale
     weight_OE = out.weight.flatten(1)

@@ -37,6 +37,11 @@ def classifier(channels: int, width: int, classes: int, bias: bool = False) -> n
 class PlainHead(nn.Module):
     """FCN's head: 3x3 C->C/4, batch norm, ReLU, 1x1 to the classes, on c5.
 
+    Shapes: maps c2 to c5, of which the last is (B,C,H,W) -> logits (B,classes,H,W).
+
+    Raises:
+        ValueError: there is no class.
+
     Source: Fully Convolutional Networks; FastFCN, Sec. 4.
     """
 
@@ -54,8 +59,11 @@ class ContextHead(nn.Module):
 
     The block may return more channels than it takes, as a parallel `gald` does; `width` stands in for C/4 where given.
 
+    Shapes: maps c2 to c5, of which the last is (B,C,H,W) -> logits (B,classes,H,W).
+
     Raises:
-        ValueError: the block returns other channels than `returned`.
+        ValueError: the block returns other channels than `returned`; C is not divisible by 4 and `width` not given;
+            there is no class.
 
     Source: GCNet, Table 12; GALD, Sec. 3 (the head of CCNet's code).
     """
@@ -114,6 +122,8 @@ class EncodingHead(nn.Module):
 class PyramidHead(nn.Module):
     """Pyramid pooling, 3x3 to `width`, 1x1 to the classes.
 
+    Shapes: maps c2 to c5, of which the last is (B,C,H,W) -> logits (B,classes,H,W).
+
     Source: Pyramid Scene Parsing Network, Fig. 3; FastFCN, Sec. 4.
     """
 
@@ -129,6 +139,8 @@ class PyramidHead(nn.Module):
 
 class AtrousHead(nn.Module):
     """Atrous pyramid to C/8, 3x3, 1x1 to the classes.
+
+    Shapes: maps c2 to c5, of which the last is (B,C,H,W) -> logits (B,classes,H,W).
 
     Source: Rethinking Atrous Convolution, Fig. 5; FastFCN, Sec. 4.
     """
@@ -152,6 +164,8 @@ class AsymmetricHead(nn.Module):
         classes: of the data set.
         fusion: AFNB or FNB, ReLU(BN(conv(c4))) + c5 (`common`), or c5 alone.
         context: APNB, the non-local block that it stands for (`nb`), or none.
+
+    Shapes: maps c2 to c5, the last two (B,C/2,H',W') and (B,C,H,W) -> logits (B,classes,H,W).
 
     Source: Asymmetric Non-local Neural Networks, Fig. 3, Sec. 3.4 and Table 6; widths as in its authors' code.
     """

@@ -22,6 +22,15 @@ class PairwiseRelation(nn.Module):
 
     theta projects the target, phi and g the source; the affinity f(theta, phi) weights g; Wz projects back to C.
 
+    Args:
+        channels, source_channels: of the target and of the source.
+        mode, inner, scale, sub_sample, pool, pool_first, norm, impl: as of `NonLocal`.
+        fuse: joins what `relate` returns with the target; for the subclass to call.
+
+    Raises:
+        ValueError: an odd number of channels and no `inner`; `scale` without a softmax; `gaussian` with maps of
+            different channels; `pool` below 2, or `pool` or `pool_first` without `sub_sample`.
+
     Source: Non-local Neural Networks, Eq. 1-6; with two maps, Asymmetric Non-local Neural Networks, Eq. 14-17.
     """
 
@@ -69,6 +78,9 @@ class PairwiseRelation(nn.Module):
         Args:
             source_BCHW, target_BCHW: maps, or clips and sequences seen as maps.
             extent: the source's own spatial extent, in which it is sub-sampled.
+
+        Raises:
+            ValueError: a source of other channels, or of an extent too small to be sub-sampled.
         """
         if source_BCHW.shape[1] != self.source_channels:
             raise ValueError(f"the low map must have {self.source_channels} channels, not {source_BCHW.shape[1]}")
@@ -190,8 +202,9 @@ class NonLocal(PairwiseRelation):
     Shapes: (B,C,L), (B,C,H,W) or (B,C,T,H,W) -> the same; 2C channels for `fuse=concat`.
 
     Raises:
-        ValueError: C is odd and `inner` not given; `scale` without a softmax; an input of another rank or channel
-            count, or too small to be sub-sampled.
+        ValueError: C is odd and `inner` not given; `scale` without a softmax; `pool` below 2, or `pool` or
+            `pool_first` without `sub_sample`; an input of another rank or channel count, or too small to be
+            sub-sampled.
     """
 
     def __init__(

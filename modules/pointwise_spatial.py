@@ -48,6 +48,8 @@ class PointwiseBranch(nn.Module):
     `collect`: a position weights those from which it gathers, `distribute`: those to which it gives.
 
     Shapes: (B,C,H,W) -> (B,D,H',W'), H' and W' those of the shrunken map.
+
+    Source: PSANet, Sec. 3.
     """
 
     def __init__(

@@ -15,12 +15,12 @@ from modules.registry import register
 
 
 def upsample(x: Tensor, like: Tensor) -> Tensor:
-    """`x` at the height and width of `like`; bilinear, corners aligned."""
+    """(B,C,H,W) and (B,D,H',W') -> (B,C,H',W'): `x` at the height and width of `like`; bilinear, corners aligned."""
     return functional.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=True)
 
 
 def conv_norm(channels: int, out: int, kernel: int = 1, *, dilation: int = 1, activation: bool = True) -> nn.Sequential:
-    """Convolution that keeps the size, without bias, batch norm and, where `activation`, ReLU."""
+    """(B,C,H,W) -> (B,out,H,W): convolution of an odd kernel without bias, batch norm and, where `activation`, ReLU."""
     conv = nn.Conv2d(channels, out, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=False)
     norm = nn.BatchNorm2d(out)
     return nn.Sequential(conv, norm, nn.ReLU(inplace=True)) if activation else nn.Sequential(conv, norm)
