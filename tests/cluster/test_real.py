@@ -1,4 +1,4 @@
-"""A sweep and training on a real Ray cluster: three nodes of one processor each, on this machine."""
+"""A sweep and training on a real Ray cluster: two nodes of one processor each, on this machine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HOLD = """
 import sys
 from ray.cluster_utils import Cluster
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-nodes = {name: cluster.add_node(num_cpus=1, node_name=name) for name in "abc"}
+nodes = {name: cluster.add_node(num_cpus=1, node_name=name) for name in "ab"}
 print(cluster.address, flush=True)
 for line in sys.stdin:
     cluster.remove_node(nodes[line.strip()], allow_graceful=False)
@@ -47,7 +47,7 @@ cluster.shutdown()
 
 
 class Nodes:
-    """Three nodes, held by a process of their own."""
+    """Two nodes, held by a process of their own."""
 
     def __init__(self) -> None:
         told = {**os.environ, "RAY_worker_niceness": "0", "PYTHONWARNINGS": "ignore"}
@@ -119,7 +119,7 @@ def test_a_sweep_has_the_rows_that_it_has_without_ray(nodes: Nodes, suite: Path,
     assert figures(folder) == figures(plain)
     environments = [json.loads((place / "environment.json").read_text()) for place in (folder, plain)]
     assert len({facts["env"] for facts in environments}) == 1
-    assert {row["node"] for row in rows(folder)} <= set("abc")
+    assert {row["node"] for row in rows(folder)} <= set("ab")
     assert {row["node"] for row in rows(plain)} == {None}
     assert {row["device_name"] for row in rows(folder)} == {row["device_name"] for row in rows(plain)}
     placed = read_placements(folder)
@@ -139,7 +139,7 @@ def test_a_column_a_kind_of_device(nodes: Nodes, suite: Path, plain: Path, tmp_p
     code, _, err = run("sweep", "--suite", suite, *words, "--format", "json")
     assert code == 0, err
     (device,) = json.loads((folder / "devices.json").read_text())["devices"]
-    assert device["nodes"] == ["a", "b", "c"]
+    assert device["nodes"] == ["a", "b"]
     assert device["missing"] == 0
     assert len(rows(folder / device["folder"])) == device["rows"] == 6
     code, _, err = run("sweep", "--suite", suite, "--cluster", nodes.address, "--out", folder)
@@ -156,7 +156,7 @@ def test_training_gives_the_records_that_it_gives_here(nodes: Nodes, tmp_path: P
     assert [record["key"] for record in here] == [record["key"] for record in afield]
     assert [record["curve"] for record in here] == [record["curve"] for record in afield]
     assert [record["miou"] for record in here] == [record["miou"] for record in afield]
-    assert {record["node"] for record in afield} <= set("abc")
+    assert {record["node"] for record in afield} <= set("ab")
 
 
 def test_a_driver_that_is_killed_and_a_node_that_is_lost(
