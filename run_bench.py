@@ -254,6 +254,42 @@ def compare(
 
 
 @app.command()
+def recommend(
+    run: Annotated[Path, typer.Argument(help="Folder of a sweep")],
+    sizes: Annotated[str | None, typer.Option(help="Size of the stride-8 feature map: 97x97")] = None,
+    channels: Annotated[str | None, typer.Option(help="Channels of the map: 512")] = None,
+    batch: Annotated[str | None, typer.Option(help="Images a call: 1")] = None,
+    dtype: Dtype = None,
+    mode: Annotated[str | None, typer.Option(help="forward or train")] = None,
+    impl: Annotated[str | None, typer.Option(help="Implementation; all compete where not given")] = None,
+    memory_format: MemoryFormat = None,
+    family: Annotated[str, typer.Option(help="context, fusion, upsample, backbone or network")] = "context",
+    max_ms: Annotated[float | None, typer.Option(help="Milliseconds that a call may take")] = None,
+    max_mib: Annotated[float | None, typer.Option(help="MiB that a call may need above weights and inputs")] = None,
+    max_params: Annotated[float | None, typer.Option(help="Parameters: 1e6")] = None,
+    max_gmacs: Annotated[float | None, typer.Option(help="1e9 multiply-adds of a forward pass")] = None,
+    max_mj: Annotated[float | None, typer.Option(help="Millijoules that a call may take, where a card tells")] = None,
+    trained: Annotated[Path | None, typer.Option(help="Training runs that tell what a block carries")] = None,
+    carries: Annotated[str | None, typer.Option(help="Kinds of context that it must carry: scene,pairwise")] = None,
+    format: Print = Format.table,
+) -> int:
+    """Choose the fastest block of a sweep that fits a budget. Exit code 4: none surely does."""
+    from bench.recommend import Budget
+    from bench.recommend import recommend as choose
+    from bench.report import carried_by, show_recommendation
+
+    limits = {"ms": max_ms, "mib": max_mib, "params": max_params, "gmacs": max_gmacs, "mj": max_mj}
+    kinds = tuple(kind.strip() for kind in (carries or "").split(",") if kind.strip())
+    budget = Budget({name: most for name, most in limits.items() if most is not None}, kinds)
+    place = {"size": sizes, "channels": channels, "batch": batch, "dtype": dtype, "mode": mode, "impl": impl}
+    place |= {"memory_format": memory_format}
+    known = None if trained is None else carried_by(trained)
+    found = choose(run, place, budget, family, known)
+    print(show_recommendation(found.rows(), found.summary, found.notes, format.value))
+    return found.exit_code
+
+
+@app.command()
 def train(
     blocks: Annotated[str | None, typer.Option(help="Blocks, compositions, networks: nl,gc+ldv1,mlp")] = None,
     seeds: Annotated[str | None, typer.Option(help="How many (5 is seeds 0 to 4), or a list: 0,3 or 3,")] = None,

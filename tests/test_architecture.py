@@ -33,7 +33,7 @@ LINE = (
     ("bench.cluster",),
     ("bench.papers",),
     ("bench.threshold", "bench.cell"),
-    ("bench.compare",),
+    ("bench.compare", "bench.recommend"),
     ("bench.duel",),
     ("bench.regression",),
     ("bench.selftest",),

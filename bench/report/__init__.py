@@ -3,6 +3,7 @@
 from bench.report.accuracy import show_accuracy, write_accuracy
 from bench.report.attention import show_attention, write_attention
 from bench.report.breakdown import show_profile, write_profile
+from bench.report.carries import carried_by
 from bench.report.claims import Section, show_claims, write_claims
 from bench.report.comparison import show_comparison
 from bench.report.folder import load, show_folder, write_folder
@@ -11,6 +12,7 @@ from bench.report.frame import build
 from bench.report.html import write_html
 from bench.report.page import write
 from bench.report.readme import rebuild, stale
+from bench.report.recommendation import show_recommendation
 from bench.report.selfcheck import show_selftest
 from bench.report.terminal import show_estimate, show_list, show_run
 
@@ -18,6 +20,7 @@ __all__ = [
     "FORMATS",
     "Section",
     "build",
+    "carried_by",
     "load",
     "rebuild",
     "render",
@@ -29,6 +32,7 @@ __all__ = [
     "show_folder",
     "show_list",
     "show_profile",
+    "show_recommendation",
     "show_run",
     "show_selftest",
     "stale",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
-from bench.report.accuracy_runs import Block, Part
-from bench.report.differences import Difference
+from bench.report.accuracy_runs import Block, Part, parts
+from bench.report.differences import Difference, differences
+from bench.row import RunError
+from bench.training.record import RUNS, read_records
 
 SCENE_LEAST = 90.0
 PAIRWISE_ABOVE = 80.0
@@ -20,7 +23,7 @@ RULE = (
 )
 
 
-def carries(block: Block, part: Part, differences: Mapping[tuple[str, str], Difference], baseline: str) -> str:
+def carries(block: Block, part: Part, compared: Mapping[tuple[str, str], Difference], baseline: str) -> str:
     """The kinds of context that a block carries: `scene, pairwise in 3 of 5 seeds, regional (+10.6)`, or `none`.
 
     The rule (`RULE`): the two kinds with a bound of theory are judged by it, seed by seed; scene is carried at an
@@ -29,26 +32,49 @@ def carries(block: Block, part: Part, differences: Mapping[tuple[str, str], Diff
     whose 95 % interval must lie above one point.
 
     Args:
-        differences: of the part, by (label, figure).
+        compared: differences of the part to the baseline, by (label, figure).
         baseline: label of the baseline, which is not compared with itself.
     """
     if not block.runs:
         return ""
-    found = []
+    words = ", ".join(told for _, told, _ in _judged(block, part, compared, baseline)) or "none"
+    return f"{words} (baseline)" if block.label == baseline else words
+
+
+def carried_by(folder: Path, baseline: str = "identity") -> dict[str, tuple[str, ...]]:
+    """The kinds of context that each block of a folder of training runs carries in every seed, by its label.
+
+    Raises:
+        RunError: the folder has no training runs that tell kinds of context, or several data sets or recipes.
+    """
+    found = [part for part in parts(read_records(folder / RUNS)) if part.kinds()]
+    if len(found) != 1:
+        told = "; ".join(part.words() for part in found) or "none that tells kinds of context"
+        raise RunError(f"'{folder}' must hold training runs of one data set and recipe; it holds: {told}")
+    (part,) = found
+    compared = {(one.label, one.figure): one for one in differences(part, baseline)}
+    return {
+        block.label: tuple(kind for kind, _, wholly in _judged(block, part, compared, baseline) if wholly)
+        for block in part.blocks
+        if block.runs
+    }
+
+
+def _judged(
+    block: Block, part: Part, compared: Mapping[tuple[str, str], Difference], baseline: str
+) -> Iterator[tuple[str, str, bool]]:
+    """Each kind of which the block carries something, in words, and whether it does in every seed."""
     for kind in part.kinds():
         figure = f"resolving.{kind}"
         seen = block.values(figure)
         if kind in ("scene", "pairwise"):
             passed = sum(value >= SCENE_LEAST if kind == "scene" else value > PAIRWISE_ABOVE for value in seen.values())
             if passed:
-                found.append(kind if passed == len(seen) else f"{kind} in {passed} of {len(seen)} seeds")
+                wholly = passed == len(seen)
+                yield kind, kind if wholly else f"{kind} in {passed} of {len(seen)} seeds", wholly
         elif seen and block.label != baseline:
-            found += _compared(kind, differences.get((block.label, figure)))
-    words = ", ".join(found) or "none"
-    return f"{words} (baseline)" if block.label == baseline else words
-
-
-def _compared(kind: str, difference: Difference | None) -> list[str]:
-    if difference is None or difference.low is None:
-        return [f"{kind} ?"]
-    return [f"{kind} ({difference.mean:+.1f})"] if difference.low > REGIONAL_ABOVE else []
+            difference = compared.get((block.label, figure))
+            if difference is None or difference.low is None:
+                yield kind, f"{kind} ?", False
+            elif difference.low > REGIONAL_ABOVE:
+                yield kind, f"{kind} ({difference.mean:+.1f})", True

@@ -1,0 +1,154 @@
+"""Which block is chosen of which rows, and what is said of the others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.recommend import Budget, Recommendation, recommend
+from tests.report.synthetic import row, write_run
+
+Command = Callable[..., tuple[int, str, str]]
+RECORDED = Path(__file__).resolve().parents[2] / "results" / "reference"
+MIB = 2**20
+
+
+def timed(name: str, low: float, ms: float, high: float, mib: int = 10, **fields: Any) -> dict[str, Any]:
+    """A row with a time and its interval, ms, and a traced peak."""
+    times = {"latency_ms": ms, "latency_ci_low_ms": low, "latency_ci_high_ms": high}
+    return row(name, **times, traced_peak_bytes=mib * MIB, noise_floor=0.02, **fields)
+
+
+ROWS = [
+    timed("identity", 0.001, 0.001, 0.001, 1),
+    timed("nl", 9.0, 10.0, 11.0, 200),
+    timed("gc", 0.9, 1.0, 1.1, 8),
+    timed("snl", 1.08, 1.2, 1.3, 6),
+    timed("apnb", 2.9, 3.0, 3.1, 30),
+    timed("psp", 4.0, 5.0, 6.0, 30),
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "run", ROWS)
+
+
+def asked(
+    folder: Path, carried: Mapping[str, tuple[str, ...]] | None = None, carries: tuple[str, ...] = (), **most: float
+) -> Recommendation:
+    return recommend(folder, {}, Budget(most, carries), carried=carried)
+
+
+def verdicts(found: Recommendation) -> list[tuple[str, str]]:
+    return [(offer.block, offer.verdict) for offer in found.offers]
+
+
+def test_of_those_that_cannot_be_told_apart_the_smallest_is_chosen_and_the_others_are_named(folder: Path) -> None:
+    found = asked(folder, ms=3.5)
+    assert verdicts(found)[:3] == [("snl", "chosen"), ("gc", "as fast"), ("apnb", "fits")]
+    assert "snl (reference) is the fastest of 3 that fit; as fast, with more memory: gc (reference)" in found.summary
+    assert found.exit_code == 0
+
+
+def test_the_null_block_is_never_chosen(folder: Path) -> None:
+    assert "identity" not in [offer.block for offer in asked(folder).offers]
+
+
+def test_a_time_whose_interval_holds_the_limit_is_doubtful(folder: Path) -> None:
+    found = {offer.block: offer for offer in asked(folder, ms=5.5).offers}
+    assert (found["psp"].verdict, found["psp"].reason) == ("doubtful", "4 to 6 of 5.5 ms")
+    assert (found["nl"].verdict, found["nl"].reason) == ("over", "10 of 5.5 ms")
+
+
+def test_where_none_surely_fits_the_doubtful_one_is_named_and_the_exit_code_says_so(folder: Path) -> None:
+    found = asked(folder, ms=1.0)
+    assert found.exit_code == 4
+    assert "none of 5 surely fits; gc (reference) may: 0.9 to 1.1 of 1 ms" in found.summary
+    assert asked(folder, ms=0.1).summary.endswith("none of 5 surely fits")
+
+
+def test_every_limit_counts(folder: Path) -> None:
+    assert verdicts(asked(folder, ms=20.0, mib=7.0))[0] == ("snl", "chosen")
+    (nl,) = (offer for offer in asked(folder, ms=9.5, mib=100.0).offers if offer.block == "nl")
+    assert (nl.verdict, nl.reason) == ("over", "200 of 100 MiB")
+    smallest = min(ROWS[1:], key=lambda one: one["params"])
+    assert asked(folder, params=float(smallest["params"])).offers[0].block == smallest["entry"]
+
+
+def test_the_memory_of_a_device_counts_where_it_was_measured(tmp_path: Path) -> None:
+    rows = [timed("gc", 1, 1, 1, 1, cuda_peak_bytes=50 * MIB), timed("snl", 2, 2, 2, 90, cuda_peak_bytes=5 * MIB)]
+    found = asked(write_run(tmp_path / "run", rows), mib=20.0)
+    assert verdicts(found) == [("snl", "chosen"), ("gc", "over")]
+    assert found.notes[0] == "MiB: of the device, measured, above weights and inputs"
+
+
+def test_what_has_no_figure_for_a_limit_is_unknown_and_says_why(tmp_path: Path) -> None:
+    gone = {"status": "oom", "reason": "no luck", "latency_ms": None}
+    found = asked(write_run(tmp_path / "run", [timed("gc", 1, 1, 1), row("nl", **gone)]), ms=2.0)
+    assert verdicts(found) == [("gc", "chosen"), ("nl", "unknown")]
+    assert found.offers[1].reason == "oom: no luck"
+    (offer,) = asked(write_run(tmp_path / "other", [timed("gc", 1, 1, 1)]), mj=2.0).offers
+    assert (offer.verdict, offer.reason) == ("unknown", "mJ not measured")
+
+
+def test_kinds_of_context_are_asked_for_by_what_training_showed(folder: Path) -> None:
+    carried = {"nl": ("scene", "pairwise"), "apnb": ("scene", "pairwise"), "gc": ("scene",)}
+    found = asked(folder, carried, ("pairwise",), ms=20.0)
+    assert verdicts(found) == [
+        ("apnb", "chosen"),
+        ("nl", "fits"),
+        ("snl", "unknown"),
+        ("psp", "unknown"),
+        ("gc", "lacks"),
+    ]
+    assert found.offers[-1].reason == "does not carry pairwise"
+
+
+def test_implementations_compete(tmp_path: Path) -> None:
+    rows = [timed("nl", 9, 10, 11), timed("nl", 4, 5, 6, impl="fused"), timed("nl", 2, 2, 2, compiled=True)]
+    found = recommend(write_run(tmp_path / "run", rows), {"impl": None}, Budget())
+    assert [offer.form for offer in found.offers] == ["reference, compiled", "fused", "reference"]
+    alone = recommend(tmp_path / "run", {"impl": "fused"}, Budget())
+    assert [offer.form for offer in alone.offers] == ["fused"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), "several places; choose one: --sizes 64x64 or 97x97, --mode forward or train"),
+        (("--sizes", "96x97"), "no row of --sizes 96x97 in the run; did you mean '97x97'? allowed: 64x64, 97x97"),
+        (("--family", "contxt"), "did you mean 'context'?"),
+        (("--max-ms", "0"), "--max-ms must be a number above 0, not 0"),
+        (("--max-mib", "nan"), "--max-mib must be a number above 0, not nan"),
+        (("--carries", "scene"), "--carries needs --trained"),
+        (("--trained", "nowhere"), "cannot read 'nowhere/runs.jsonl'"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused(
+    command: Command, tmp_path: Path, words: tuple[str, ...], expected: str
+) -> None:
+    run = write_run(tmp_path / "run", [row("nl"), row("nl", 97, 97), row("gc", mode="train")])
+    code, out, err = command("recommend", run, *words)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert expected in err
+
+
+def test_the_recorded_runs_answer_an_engineer(command: Command) -> None:
+    words = ("--sizes", "97x97", "--mode", "forward", "--batch", "1", "--max-mib", "200", "--format", "json")
+    trained = ("--trained", RECORDED / "train-cpu", "--carries", "scene,pairwise")
+    code, out, _ = command("recommend", RECORDED / "then-and-now-cpu", *words, *trained)
+    assert code == 0
+    offers = json.loads(out)
+    assert offers[0]["verdict"] == "chosen"
+    assert set(offers[0]["carries"]) >= {"scene", "pairwise"}
+    assert all(offer["verdict"] != "chosen" for offer in offers[1:])
+    code, out, _ = command("recommend", RECORDED / "then-and-now-cpu", *words[:-2], *trained)
+    assert code == 0
+    assert f"{offers[0]['block']} ({offers[0]['form']}) is the fastest of" in out.splitlines()[-1]
