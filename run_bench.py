@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from bench.arguments import (
+    TIMEOUT,
     AllowSkew,
     Batch,
     Blocks,
@@ -83,7 +84,7 @@ def sweep(
     rest_seconds: RestSeconds = None,
     plugin: Plugin = None,
     checkpoint: Checkpoint = None,
-    timeout: Timeout = 300.0,
+    timeout: Timeout = TIMEOUT,
     force: Force = False,
     in_process: InProcess = False,
     cluster: Cluster = None,
@@ -223,31 +224,38 @@ def compare(
         bool, typer.Option("--across", help="Compare other methods, environments and devices all the same")
     ] = False,
     base: Annotated[str | None, typer.Option(help="Instead of two runs: this tree against a git revision")] = None,
-    suite: SuiteName = "quick",
+    suite: Annotated[str | None, typer.Option(help="With --base: suite to start from; quick where not given")] = None,
     blocks: Blocks = None,
     sizes: Sizes = None,
     channels: Channels = None,
+    batch: Batch = None,
+    dtype: Dtype = None,
     mode: Mode = None,
-    device: Device = "auto",
-    timeout: Timeout = 300.0,
+    impl: Impl = None,
+    device: Annotated[str | None, typer.Option(help="With --base: auto, cpu or cuda")] = None,
+    plugin: Plugin = None,
+    timeout: Timeout = TIMEOUT,
     threshold: Annotated[str, typer.Option(help="Slow-down that is a regression: 0.1 or 0.1,nl=0.2")] = "0.1",
     format: Print = Format.table,
 ) -> int:
     """Compare two runs, or this tree with a git revision. Exit code 1: a regression; 4: something is undecided."""
     from rich.console import Console
 
-    from bench.compare import compare_runs, two_runs
+    from bench.compare import compare_runs, refuse_unused, two_runs
     from bench.duel import compare_with_base
     from bench.report import show_comparison
     from bench.session import Request
     from bench.threshold import parse_thresholds
 
     thresholds = parse_thresholds(threshold)
+    axes = {"blocks": blocks, "sizes": sizes, "channels": channels, "batch": batch, "dtype": dtype, "mode": mode}
+    axes |= {"impl": impl}
     if base is None:
+        refuse_unused({**axes, "suite": suite, "device": device, "plugin": plugin}, "goes with --base alone")
         found = compare_runs(*two_runs(old, new), across, thresholds)
     else:
-        axes = {"blocks": blocks, "sizes": sizes, "channels": channels, "mode": mode}
-        request = Request(suite, axes, device, timeout=timeout)
+        refuse_unused({"OLD": old, "NEW": new, "across": across or None}, "does not go with --base")
+        request = Request(suite or "quick", axes, device or "auto", plugins=tuple(plugin or ()), timeout=timeout)
         found = compare_with_base(request, base, thresholds, Console(stderr=True))
     print(show_comparison(found.rows(), found.summary, found.notes, format.value))
     return found.exit_code
@@ -300,7 +308,9 @@ def train(
     ] = "scenes",
     data_root: Annotated[Path | None, typer.Option(help="Folder of a data set other than scenes")] = None,
     channels: Annotated[int | None, typer.Option(min=1, help="Channels of the map; 48, or 2048 for networks")] = None,
-    impl: Annotated[str, typer.Option(help="Implementation: reference,...")] = "reference",
+    impl: Annotated[
+        str, typer.Option(help="reference or fused; blocks that lack it are trained as published")
+    ] = "reference",
     suite: Annotated[str, typer.Option(help="Suite of runs: default, ann-6-7, gald-1, ... or a file")] = "default",
     baseline: Annotated[str | None, typer.Option(help="Block that the others are compared with")] = None,
     device: Device = "auto",

@@ -19,6 +19,9 @@ class Format(str, Enum):
     markdown = "markdown"
 
 
+TIMEOUT = 300.0
+"""Seconds that one step of a case may take where nothing else is said."""
+
 Blocks = Annotated[str | None, typer.Option(help="Blocks with options: nl,apnb,gc:ratio=4,pooling=avg")]
 Sizes = Annotated[str | None, typer.Option(help="Sizes of the stride-8 feature map: 96x96,128x256")]
 Channels = Annotated[str | None, typer.Option(help="Channels of the map: 512,2048")]

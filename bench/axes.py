@@ -51,7 +51,9 @@ def parse_sizes(text: str) -> list[tuple[int, int]]:
     for item in _items(text, "size"):
         parts = item.lower().split("x")
         if not all(part.isdecimal() and 1 <= int(part) <= LARGEST for part in parts) or len(parts) > 2:
-            raise SpecError(f"size '{item}' is not of the form HEIGHTxWIDTH with positive integers, such as 96x96")
+            raise SpecError(
+                f"size '{item}' is not of the form HEIGHTxWIDTH with integers from 1 to {LARGEST}, such as 96x96"
+            )
         sizes.append((int(parts[0]), int(parts[-1])))
     return sizes
 

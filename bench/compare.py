@@ -79,6 +79,23 @@ def two_runs(old: Path | None, new: Path | None) -> tuple[Path, Path]:
     return old, new
 
 
+def refuse_unused(given: Mapping[str, object], why: str) -> None:
+    """See that nothing is given that would not be used.
+
+    Args:
+        given: options by name, arguments by their name in capitals; null where not given.
+        why: one that is given cannot be used, to go behind its name.
+
+    Raises:
+        SpecError: something is given.
+    """
+    for name, value in given.items():
+        if value:
+            raise SpecError(
+                f"{name if name.isupper() else f'--{name}'} {why}: `compare OLD NEW` or `compare --base REV`"
+            )
+
+
 def compare_runs(old: Path, new: Path, across: bool = False, thresholds: Thresholds | None = None) -> Comparison:
     """Compare two run folders.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from modules.options import SpecError
+from modules.options import SpecError, nearest
 
 _PACKAGES = ("torch", "fvcore", "numpy")
 _CGROUP_FILES = (
@@ -32,7 +32,7 @@ def pick_device(wanted: str) -> str:
         SpecError: the device is unknown, or not on this machine.
     """
     if wanted not in ("auto", "cpu", "cuda"):
-        raise SpecError(f"unknown device '{wanted}'; allowed: auto, cpu, cuda")
+        raise SpecError(f"unknown device '{wanted}'{nearest(wanted, ('auto', 'cpu', 'cuda'))}")
     if wanted == "cuda" and not torch.cuda.is_available():
         raise SpecError("device 'cuda' was asked for, but PyTorch sees no CUDA device here; allowed: auto, cpu")
     if wanted == "auto":

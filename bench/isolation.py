@@ -175,18 +175,15 @@ class Isolated:
                 found[cases[len(found)]] = Tracing(None, lost.status, f"tracing failed: {one_line(lost)}")
         return found
 
-    def measure(self, group: PlannedGroup, on_round: Callable[[int, int], None]) -> GroupResult:
+    def measure(self, group: PlannedGroup, on_step: Callable[[str, int], None]) -> GroupResult:
         """Measure a group; where the worker is lost, the result says by which block."""
         self.prepare()
         assert self._worker is not None
         steps = group.steps
-        seen = -1
 
         def on_beat(step: int, round: int) -> None:
-            nonlocal seen
-            if round > seen:
-                seen = round
-                on_round(round, len(group.members))
+            if 0 <= step < len(steps):
+                on_step(steps[step], round)
 
         self._worker.ask(Measure(group))
         try:

@@ -56,8 +56,8 @@ class Measurer(Protocol):
     def trace(self, cases: Sequence[Case], on_case: OnCase) -> Mapping[Case, Tracing]:
         """Static figures of the cases."""
 
-    def measure(self, group: PlannedGroup, on_round: Callable[[int, int], None]) -> GroupResult:
-        """Measure a group; `on_round` is told (round, members)."""
+    def measure(self, group: PlannedGroup, on_step: Callable[[str, int], None]) -> GroupResult:
+        """Measure a group; `on_step` is told now and then (name of the case in hand, round), -1 before sampling."""
 
     def close(self) -> None:
         """Give everything back."""
@@ -79,16 +79,16 @@ class InProcess:
     def trace(self, cases: Sequence[Case], on_case: OnCase) -> Mapping[Case, Tracing]:
         return trace_all(cases, on_case, bool(self.method.fold))
 
-    def measure(self, group: PlannedGroup, on_round: Callable[[int, int], None]) -> GroupResult:
-        seen = -1
+    def measure(self, group: PlannedGroup, on_step: Callable[[str, int], None]) -> GroupResult:
+        steps, seen = group.steps, -1
 
-        def on_step(step: int, round: int) -> None:
+        def tell(step: int, round: int) -> None:
             nonlocal seen
-            if round > seen:
+            if round < 0 or round > seen:  # once a round: between samples nothing shall be drawn
                 seen = round
-                on_round(round, len(group.members))
+                on_step(steps[step], round)
 
-        return measure_group(group, self.method, self.clock, self.weights, probe_for(self.device), on_step)
+        return measure_group(group, self.method, self.clock, self.weights, probe_for(self.device), tell)
 
     def close(self) -> None:
         return None

@@ -50,10 +50,10 @@ class Watch:
             self.console.print(f"[{done}/{total}] {title}{', ' + left if left else ''}", markup=False, highlight=False)
         self._update(title, done, total, left)
 
-    def round(self, number: int, members: int) -> None:
+    def step(self, case: str, round: int) -> None:
         if self._bar is not None and self._task is not None:
-            text = f"{self._title}: round {number + 1}, {members} blocks"
-            self._bar.update(self._task, description=text)
+            when = f"round {round + 1}" if round >= 0 else "getting ready"
+            self._bar.update(self._task, description=f"{self._title}: {when}, {case}")
 
     def row(self, row: Mapping[str, object]) -> None:
         if row["status"] in ("crashed", "oom", "timeout", "invalid"):

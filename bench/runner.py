@@ -24,8 +24,8 @@ class Watcher(Protocol):
     def group(self, title: str, note: str, done: int, total: int) -> None:
         """A group begins; `done` of `total` cases are measured. `note` says what is out of the ordinary with it."""
 
-    def round(self, number: int, members: int) -> None:
-        """A round of the current group begins."""
+    def step(self, case: str, round: int) -> None:
+        """A case of the current group is in hand; the round is -1 before sampling."""
 
     def row(self, row: Mapping[str, object]) -> None:
         """A row was written."""
@@ -130,7 +130,7 @@ class Runner:
             Members that ran out of memory beside the others; they have no row yet and deserve a try alone.
         """
         started_at = _now()
-        result = self.measurer.measure(group, self.watcher.round)
+        result = self.measurer.measure(group, self.watcher.step)
         with self._writing:
             self.summary.busy_seconds += result.busy_seconds
         if result.broken is not None:

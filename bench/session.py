@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import math
 import shlex
 import sys
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.arguments import TIMEOUT
 from bench.case import Case
 from bench.environment import available_bytes, device_name, environment_hash, git_revision, pick_device
 from bench.isolation import Isolated
@@ -65,12 +67,16 @@ class Request:
     settings: Mapping[str, float | int | str | None] = dataclasses.field(default_factory=dict)
     plugins: tuple[str, ...] = ()
     checkpoint: Path | None = None
-    timeout: float = 300.0
+    timeout: float = TIMEOUT
     isolated: bool = True
     force: bool = False
     cluster: str | None = None
     per_device: bool = False
     allow_skew: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.timeout) and self.timeout > 0):
+            raise SpecError(f"--timeout must be a number of seconds above 0, not {self.timeout:g}")
 
     def resolve(self) -> Suite:
         """The suite with everything that was asked for set in it.
@@ -113,6 +119,8 @@ class Request:
             flag = [f"--{name.replace('_', '-')}"]
             words += [] if value is None else flag if name in SWITCHES else [*flag, str(value)]
         words += ["--checkpoint", str(self.checkpoint)] if self.checkpoint is not None else []
+        words += ["--timeout", f"{self.timeout:g}"] if self.timeout != TIMEOUT else []
+        words += ["--force"] if self.force else []
         words += ["--cluster", self.cluster] if self.cluster is not None else []
         words += ["--per-device"] if self.per_device else []
         words += ["--allow-skew"] if self.allow_skew else []

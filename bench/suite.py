@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ COMPILE = "compile"
 """An axis that is in a grid only where it was set: `off`, `on` or both; `off` where it was not."""
 _RULE_AXES = ("blocks", "dtype", "mode", "impl", "device")
 _TOP = ("name", "description", "reference", "method", "grid", "skip")
+_NAME = re.compile(r"\w[\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,10 @@ def read_suite(content: Mapping[str, Any], origin: str) -> Suite:
         raise SpecError(f"{place}: [method] must be a table")
     make_method(settings)
     name = str(content.get("name", Path(origin).stem))
+    if not _NAME.fullmatch(name):
+        raise SpecError(
+            f"{place}: the name '{name}' cannot be that of a folder; allowed: letters, digits, and . _ - in between"
+        )
     reference = _reference(str(content.get("reference", "nl")))
     return Suite(name, str(content.get("description", "")), tuple(grids), tuple(skips), settings, reference)
 

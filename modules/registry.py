@@ -66,9 +66,10 @@ class Entry:
             try:
                 values[name] = self.options[name].check(value)
             except ValueError:
-                raise SpecError(
-                    f"option '{name}' of '{self.name}' cannot be '{value}'; allowed: {self.options[name].allowed}"
-                ) from None
+                option = self.options[name]
+                hint = nearest(str(value), option.choices).partition(" allowed")[0]
+                told = f"option '{name}' of '{self.name}' cannot be '{value}'{hint} allowed: {option.allowed}"
+                raise SpecError(told) from None
         return values
 
     def changed(self, values: Mapping[str, OptionValue]) -> dict[str, OptionValue]:

@@ -72,7 +72,7 @@ class Remote:
         """Static figures of the cases."""
         return self.tracer.trace(cases, on_case)
 
-    def measure(self, group: PlannedGroup, on_round: Callable[[int, int], None]) -> GroupResult:
+    def measure(self, group: PlannedGroup, on_step: Callable[[str, int], None]) -> GroupResult:
         """Measure a group on one device; where that is lost again and again, or Ray ends it for memory, the result
         says so.
 
@@ -123,8 +123,8 @@ class SharedWatch:
     def group(self, title: str, note: str, done: int, total: int) -> None:
         self.watch.group(title, note, self._rows, self.total)
 
-    def round(self, number: int, members: int) -> None:
-        """Rounds are not told from afar."""
+    def step(self, case: str, round: int) -> None:
+        """What is in hand is not told from afar."""
 
     def row(self, row: Mapping[str, object]) -> None:
         with self._counting:

@@ -66,7 +66,6 @@ class Sampler:
     Attributes:
         clock: tells time on the device.
         method: budgets and targets.
-        on_round: called before each round with (round, members still sampled).
         flush: runs ahead of every call, outside of what is timed, so that caches are cold; null to leave them warm.
         probe: looks at the machine between rounds, outside of what is timed; null where nobody does.
         on_member: called with (member, round) before a member is taken in hand; the round is -1 before sampling.
@@ -75,7 +74,6 @@ class Sampler:
 
     clock: Clock
     method: Method
-    on_round: Callable[[int, int], None] = lambda number, members: None
     on_member: Callable[[Member, int], None] = lambda member, number: None
     busy_seconds: float = 0.0
     probe: Probe | None = None
@@ -154,7 +152,6 @@ class Sampler:
         self._log.begin()
         while members:
             self._number = number
-            self.on_round(number, len(members))
             for member in order.sample(members, len(members)):
                 self._guard(member, functools.partial(self._take, number))
             members = [member for member in members if member.failure is None]

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import inspect
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 import torch
@@ -141,9 +141,6 @@ def build_block(chain: Chain, channels: int = CHANNELS, seed: int = 0, impl: str
     Raises:
         SpecError: as `build_network`.
     """
-    known = {name: None for part in chain.parts for name in _impls(part)}
-    if impl not in known:
-        raise SpecError(f"'{chain.label}' has no implementation '{impl}'{nearest(impl, known)}")
     blocks: list[nn.Module] = []
     for place, part in enumerate(chain.parts):
         if blocks:
@@ -151,6 +148,17 @@ def build_block(chain: Chain, channels: int = CHANNELS, seed: int = 0, impl: str
         used = impl if impl in _impls(part) else "reference"
         blocks.append(_seeded(seed, f"block {place}", functools.partial(_create, part, channels, used)))
     return blocks[0] if len(blocks) == 1 else Composition(blocks)
+
+
+def check_impl(chains: Iterable[Chain], impl: str) -> None:
+    """See that some block of the chains has an implementation; those that lack it are trained as published.
+
+    Raises:
+        SpecError: none has.
+    """
+    known = {name: None for chain in chains for part in chain.parts for name in _impls(part)}
+    if impl not in known:
+        raise SpecError(f"what is to be trained has no implementation '{impl}'{nearest(impl, known)}")
 
 
 def _create(part: Part, channels: int, impl: str) -> nn.Module:

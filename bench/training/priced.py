@@ -5,6 +5,8 @@ Loaded as a plugin: compositions, controls, and blocks with the options that sui
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from bench.training.chain import read_chain
@@ -20,13 +22,16 @@ class Trained(nn.Module):
     Args:
         channels: C.
         chain: its label, with `@` for `:` and `;` for `,`, see `bench.training.record.packed`.
+        impl: of the blocks that have it; the others are as published.
 
     Shapes: (B,C,H,W) -> (B,C',H,W).
     """
 
-    def __init__(self, channels: int, chain: str = "identity") -> None:
+    def __init__(
+        self, channels: int, chain: str = "identity", impl: Literal["reference", "fused"] = "reference"
+    ) -> None:
         super().__init__()
-        self.block = build_block(read_chain(unpacked(chain)), channels)
+        self.block = build_block(read_chain(unpacked(chain)), channels, impl=impl)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.block(x)

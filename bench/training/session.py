@@ -28,7 +28,7 @@ from bench.training.chain import read_chain
 from bench.training.crew import Job, News, here, train_all
 from bench.training.distributed import from_first, joined, started_ranks
 from bench.training.material import SCENES, check_material, labels_of
-from bench.training.network import STRIDE, build_network
+from bench.training.network import STRIDE, build_network, check_impl
 from bench.training.plan import TrainingSuite, in_order, load_training_suite, parse_seeds
 from bench.training.recipe import Recipe, load_recipe
 from bench.training.record import PRICED, RUNS, packed, read_records
@@ -103,6 +103,7 @@ class TrainRequest:
         """
         classes = labels_of(self.dataset).count
         chains = suite.chains()
+        check_impl(chains, self.impl)
         for chain in chains:
             build_network(chain, None, classes, 0, self.channels, self.impl)
         pairs = in_order(chains, parse_seeds(suite.seeds))

@@ -34,7 +34,7 @@ def measure(monkeypatch: pytest.MonkeyPatch) -> Measure:
                     raise SpecError(result.broken.reason)
                 return ready(FACTS)
 
-            def measure(self, group: PlannedGroup, on_round: object) -> GroupResult:
+            def measure(self, group: PlannedGroup, on_step: object) -> GroupResult:
                 return result
 
             def close(self) -> None:

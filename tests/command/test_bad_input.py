@@ -19,10 +19,15 @@ AXES = [
     (["--blocks", "gc:ratoi=4"], "unknown option 'ratoi' of 'gc'; did you mean 'ratio'?"),
     (["--blocks", "gc:ratio=four"], "option 'ratio' of 'gc' cannot be 'four'; allowed: integer"),
     (["--blocks", "gc:pooling=max"], "option 'pooling' of 'gc' cannot be 'max'; allowed: att|avg"),
+    (
+        ["--blocks", "nl:mode=gausian"],
+        "cannot be 'gausian'; did you mean 'gaussian'? allowed: embedded_gaussian|gaussian|",
+    ),
     (["--blocks", "gc:ratio=4,ratio=8"], "option 'ratio' stands twice"),
     (["--blocks", "apnb:sizes=1-3"], "cannot be '1-3'; allowed: integers joined by +"),
     (["--sizes", "96x"], "size '96x' is not of the form HEIGHTxWIDTH"),
     (["--sizes", "0x96"], "size '0x96' is not of the form"),
+    (["--sizes", "2000000x5"], "size '2000000x5' is not of the form HEIGHTxWIDTH with integers from 1 to 1048576"),
     (["--sizes", "96x96x96"], "size '96x96x96' is not of the form"),
     (["--channels", "-512"], "channels '-512' is not a positive integer"),
     (["--channels", "many"], "channels 'many' is not a positive integer"),
@@ -67,11 +72,14 @@ def test_a_wrong_axis_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--device", "tpu"], "unknown device 'tpu'; allowed: auto, cpu, cuda"),
+        (["--device", "tpu"], "unknown device 'tpu'; did you mean 'cpu'? allowed: auto, cpu, cuda"),
         (["--reference", "gc,nl"], "the reference must be one block"),
         (["--reference", "ln"], "unknown block 'ln'; did you mean 'nl'?"),
         (["--seconds", "-1"], "method setting 'seconds' must be a number of at least 0"),
         (["--seed", "x"], "'--seed'"),
+        (["--seed", "9" * 23], "method setting 'seed' must be a whole number from 0 to 9223372036854775807"),
+        (["--timeout", "0"], "--timeout must be a number of seconds above 0, not 0"),
+        (["--timeout", "nan"], "--timeout must be a number of seconds above 0, not nan"),
         (["--seconds", "nan"], "method setting 'seconds' must be a number of at least 0, not nan"),
         (["--reference", "cgnl:groups=7"], "cannot build 'cgnl:groups=7': "),
     ],
@@ -209,3 +217,26 @@ def test_cold_caches_are_refused_where_nobody_says_how_large_they_are(
     code, _, err = command("sweep", "--suite", "quick", "--cache", "cold", "--device", "cpu", "--out", tmp_path / "run")
     assert code == 2
     assert "the size of the caches of this cpu cannot be read" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ["old", "new", "--blocks", "nl"],
+            "--blocks goes with --base alone: `compare OLD NEW` or `compare --base REV`",
+        ),
+        (["old", "new", "--suite", "quick"], "--suite goes with --base alone"),
+        (["old", "--base", "main"], "OLD does not go with --base"),
+        (["--across", "--base", "main"], "--across does not go with --base"),
+    ],
+)
+def test_what_a_comparison_would_not_use_is_refused(command: Command, words: list[str], expected: str) -> None:
+    refused(command("compare", *words), expected)
+
+
+@pytest.mark.parametrize("name", ["../../away", "a/b", ".", ""])
+def test_a_suite_s_name_stays_that_of_a_folder(command: Command, tmp_path: Path, name: str) -> None:
+    suite = tmp_path / "own.toml"
+    suite.write_text(f'name = "{name}"\n[[grid]]\nblocks = "snl"\n')
+    refused(command("sweep", "--suite", suite), f"the name '{name}' cannot be that of a folder")

@@ -85,7 +85,7 @@ REFUSED = [
     (["ann", "--sizes", "4x4"], "--sizes 4x4 is for --measure"),
     (["ann", "--measure", "--sizes", "4x4,8x8"], "papers takes one size in place of the published ones, not '4x4,8x8'"),
     (["ann", "--measure", "--sizes", "4by4"], "size '4by4' is not of the form HEIGHTxWIDTH"),
-    (["ann", "--measure", "--device", "tpu"], "unknown device 'tpu'; allowed: auto, cpu, cuda"),
+    (["ann", "--measure", "--device", "tpu"], "unknown device 'tpu'; did you mean 'cpu'? allowed: auto, cpu, cuda"),
     (["ann", "--measure", "--seconds", "-1"], "method setting 'seconds' must be a number of at least 0"),
     (["ann", "--measure", "--rows", "earlier"], "--measure and --rows exclude each other"),
     (["ann", "--rows", "nowhere"], "'nowhere' holds no run of ann-1, ann-2; give what --out named when measuring"),

@@ -14,6 +14,8 @@ import pytest
 
 from bench.training.record import FIELDS, packed, read_records
 
+pytestmark = pytest.mark.usefixtures("registered")
+
 Command = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ("iterations=4", "train_count=32", "test_count=40", "batch=8", "warmup=1")
@@ -119,6 +121,18 @@ def test_a_block_that_dies_or_raises_is_a_record_and_the_others_are_trained(
 
 
 @pytest.mark.usefixtures("registered")
+def test_fused_blocks_are_trained_and_priced_beside_those_that_are_as_published(
+    command: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    words = ("--blocks", "identity,gc", "--impl", "fused", "--seeds", "1", *TINY, "--out", out, "--device", "cpu")
+    assert command("train", *words)[0] == 0
+    assert {record["impl"] for record in records(out).values()} == {"fused"}
+    rows = [json.loads(line) for line in (out / "cost" / "rows.jsonl").read_text().splitlines()]
+    assert {(row["impl"], row["status"]) for row in rows} == {("fused", "ok")}
+    assert all(row["checked_at"] == "16x16" for row in rows)
+
+
 def test_costs_are_measured_at_the_size_of_the_map_and_joined(command: Command, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = (
@@ -181,7 +195,7 @@ BAD = [
     (["--suite", "gald"], "unknown training suite 'gald'; did you mean 'gald-1'?"),
     (["--impl", "fusd"], "has no implementation 'fusd'"),
     (["--blocks", "gc,nl", "--baseline", "identity"], "baseline 'identity' is not among the blocks"),
-    (["--device", "tpu"], "unknown device 'tpu'; allowed: auto, cpu, cuda"),
+    (["--device", "tpu"], "unknown device 'tpu'; did you mean 'cpu'? allowed: auto, cpu, cuda"),
     (["--preview", "x.jpg"], "--preview 'x.jpg' is no .png file"),
     (["--preview", "x.png", "--dataset", "camvid"], "'camvid' lies in a folder"),
     (["--channels", "50", "--blocks", "gc"], "cannot build 'gc:ratio=4': channels 50 are not divisible"),

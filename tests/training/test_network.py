@@ -7,7 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from bench.training.chain import read_chain
-from bench.training.network import CHANNELS, Composition, Pointwise, ProbeNetwork, build_block, build_network
+from bench.training.network import (
+    CHANNELS,
+    Composition,
+    Pointwise,
+    ProbeNetwork,
+    build_block,
+    build_network,
+    check_impl,
+)
 from modules import registry
 from modules.options import SpecError
 
@@ -124,8 +132,10 @@ def test_implementations(registered: object) -> None:
     composition = build_block(read_chain("gc+twofold"), impl="fused")
     assert isinstance(composition, Composition)
     assert getattr(composition.blocks[1], "impl", None) == "fused"
-    with pytest.raises(SpecError, match="'se' has no implementation 'fused'"):
-        built("se", impl="fused")
+    assert type(built("se", impl="fused").block) is type(built("se").block)
+    check_impl([read_chain("se"), read_chain("gc+twofold")], "fused")
+    with pytest.raises(SpecError, match="what is to be trained has no implementation 'fused'; allowed: reference"):
+        check_impl([read_chain("se"), read_chain("mlp")], "fused")
 
 
 def test_whole_networks_get_the_classes_of_the_data_set() -> None:
