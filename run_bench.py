@@ -141,6 +141,7 @@ def estimate(
     mode: Mode = None,
     impl: Impl = None,
     memory_format: MemoryFormat = None,
+    device: Annotated[str, typer.Option(help="Whose implementation: cpu or cuda, which need not be here")] = "cpu",
     suite: SuiteName = "default",
     plugin: Plugin = None,
     checkpoint: Checkpoint = None,
@@ -152,7 +153,7 @@ def estimate(
 
     axes = {"blocks": blocks, "sizes": sizes, "channels": channels, "batch": batch, "dtype": dtype, "mode": mode}
     axes |= {"impl": impl, "memory_format": memory_format}
-    request = Request(suite, axes, "cpu", None, None, {}, tuple(plugin or ()), checkpoint)
+    request = Request(suite, axes, device, None, None, {}, tuple(plugin or ()), checkpoint)
     print(show_estimate(run_estimate(request), format.value))
     return DONE
 

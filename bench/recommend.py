@@ -224,7 +224,8 @@ def _judge(offer: Offer, budget: Budget) -> Offer:
         found.append(("unknown", offer.reason))
     if budget.carries and offer.carries is None:
         found.append(("unknown", "was not trained"))
-    lacking = [kind for kind in budget.carries if kind not in (offer.carries or budget.carries)]
+    carries = budget.carries if offer.carries is None else offer.carries
+    lacking = [kind for kind in budget.carries if kind not in carries]
     found += [("lacks", f"does not carry {' and '.join(lacking)}")] if lacking else []
     verdict = max((verdict for verdict, _ in found), key=VERDICTS.index, default="fits")
     reasons = dict.fromkeys(reason for own, reason in found if own == verdict and reason)

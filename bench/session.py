@@ -32,8 +32,9 @@ from bench.store import Store, known_rates, open_store
 from bench.suite import Suite, load_suite
 from bench.weights import Weights, weights_for
 from bench.worker import Task
-from modules.options import SpecError
+from modules.options import SpecError, nearest
 
+DEVICES = ("cpu", "cuda")
 SWITCHES = ("cuda_graph", "fold")
 """Method settings that the command line turns on by a word of their own."""
 
@@ -225,12 +226,14 @@ def check_method(method: Method, device: str) -> None:
 
 
 def run_estimate(request: Request) -> Iterator[dict[str, object]]:
-    """Static figures of every case of the request, one row each.
+    """Static figures of every case of the request, one row each, for a device that need not be here.
 
     Raises:
         SpecError: something asked for does not exist or cannot be built.
     """
-    cases = request.resolve().cases("cpu")
+    if request.device not in DEVICES:
+        raise SpecError(f"unknown device '{request.device}'{nearest(request.device, DEVICES)}")
+    cases = request.resolve().cases(request.device)
     check_buildable(dict.fromkeys(cases))
     request.weights(cases)
     return estimate(cases)

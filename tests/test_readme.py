@@ -37,7 +37,8 @@ def test_its_commands_name_what_exists(command: str) -> None:
     words = shlex.split(command, comments=True)
     given = dict(itertools.pairwise(words))
     assert words[2] in (
-        *("sweep", "estimate", "papers", "report", "list", "selftest", "compare", "train", "profile", "attention"),
+        *("sweep", "estimate", "papers", "report", "list", "selftest", "compare", "recommend"),
+        *("train", "profile", "attention"),
     )
     if words[2] == "papers":
         assert choose(next((word for word in words[3:4] if not word.startswith("-")), None), given.get("--table"))

@@ -18,6 +18,8 @@ READING = (
     "ms: median of a call, ± the longer arm of its 95 % interval; vs: paired by round, ≈ marks a tie; "
     "peak MiB: traced, above weights and inputs."
 )
+_UNSAID = {"impl": "reference", "memory_format": "channels_first", "device": "cpu"}
+"""Columns of an estimate that are shown where something else stands in them."""
 _BYTES = {"traced_peak_bytes": "peak MiB", "traffic_bytes": "traffic MiB", "compulsory_bytes": "compulsory MiB"}
 
 
@@ -45,7 +47,9 @@ def show_estimate(rows: Iterable[Mapping[str, object]], format: str) -> str:
     if format in ("json", "csv"):
         return render(known, format)
     frame = pd.DataFrame(known)
-    shown = pd.DataFrame({name: frame[name] for name in ("block", "size", "channels", "batch", "dtype", "mode")})
+    names = ["block", "size", "channels", "batch", "dtype", "mode"]
+    names += [name for name, usual in _UNSAID.items() if name in frame and set(frame[name]) != {usual}]
+    shown = pd.DataFrame({name: frame[name] for name in names})
     if frame["reason"].notna().all():
         shown["reason"] = frame["reason"]
         return render(shown, format)

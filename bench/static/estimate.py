@@ -20,6 +20,7 @@ def estimate(cases: Iterable[Case]) -> Iterator[dict[str, object]]:
             "mode": case.mode,
             "impl": case.impl,
             "memory_format": case.memory_format,
+            "device": case.device,
         }
         try:
             figures = trace_figures(case)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -240,3 +241,13 @@ def test_a_suite_s_name_stays_that_of_a_folder(command: Command, tmp_path: Path,
     suite = tmp_path / "own.toml"
     suite.write_text(f'name = "{name}"\n[[grid]]\nblocks = "snl"\n')
     refused(command("sweep", "--suite", suite), f"the name '{name}' cannot be that of a folder")
+
+
+def test_an_estimate_is_for_a_device_that_need_not_be_here(command: Command) -> None:
+    words = ("estimate", "--blocks", "nl", "--sizes", "64x64", "--channels", "512", "--impl", "fused")
+    code, out, _ = command(*words, "--device", "cuda")
+    assert code == 0
+    assert out.split()[6:8] == ["impl", "device"]
+    peaks = [json.loads(command(*words, "--device", name, "--format", "json")[1])[0] for name in ("cpu", "cuda")]
+    assert peaks[0]["traced_peak_bytes"] != peaks[1]["traced_peak_bytes"]
+    refused(command(*words, "--device", "auto"), "unknown device 'auto'; allowed: cpu, cuda")

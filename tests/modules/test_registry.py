@@ -185,7 +185,12 @@ def test_a_constructor_that_does_not_fit_is_refused(scratch: None) -> None:
         ("gcnet", 64, {"head": "gc/ratoi=4"}, "unknown option 'ratoi' of 'gc'; did you mean 'ratio'"),
         ("galdnet", 64, {"ga": "gald/ld=v2"}, "ga cannot be 'gald' itself"),
         ("galdnet", 64, {"ld": "v2", "residual": "code"}, "residual=code is defined for ld=v1 only"),
-        ("ann", 64, {"fusion": "nb"}, r"option 'fusion' of 'ann' cannot be 'nb'; did you mean 'fnb'\? allowed: afnb\|fnb\|common\|none"),
+        (
+            "ann",
+            64,
+            {"fusion": "nb"},
+            r"option 'fusion' of 'ann' cannot be 'nb'; did you mean 'fnb'\? allowed: afnb\|fnb\|common\|none",
+        ),
         ("ann", 64, {"side": "both"}, r"option 'side' of 'ann' cannot be 'both'; allowed: even\|odd"),
         ("fcn", 64, {"aux": "never"}, r"option 'aux' of 'fcn' cannot be 'never'; allowed: train\|always\|none"),
         (
