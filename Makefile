@@ -29,6 +29,7 @@ types: setup
 readme: setup  ## rebuild reports and the tables in README.md from results/reference
 	$(BIN)/python run_bench.py report results/reference/train-cpu
 	$(BIN)/python run_bench.py report results/reference/cpu --readme README.md
+	$(BIN)/python run_bench.py report results/reference/cpu --readme docs/then_and_now.md
 
 papers: setup  ## rebuild docs/papers.md from the published figures and the reference runs
 	$(BIN)/python run_bench.py papers --rows results/reference/h200/papers --output results/reference/h200/papers \

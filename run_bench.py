@@ -235,7 +235,7 @@ def compare(
     impl: Impl = None,
     device: Annotated[str | None, typer.Option(help="With --base: auto, cpu or cuda")] = None,
     plugin: Plugin = None,
-    timeout: Timeout = TIMEOUT,
+    timeout: Annotated[float | None, typer.Option(help="With --base: seconds that one step may take")] = None,
     threshold: Annotated[str, typer.Option(help="Slow-down that is a regression: 0.1 or 0.1,nl=0.2")] = "0.1",
     format: Print = Format.table,
 ) -> int:
@@ -252,11 +252,13 @@ def compare(
     axes = {"blocks": blocks, "sizes": sizes, "channels": channels, "batch": batch, "dtype": dtype, "mode": mode}
     axes |= {"impl": impl}
     if base is None:
-        refuse_unused({**axes, "suite": suite, "device": device, "plugin": plugin}, "goes with --base alone")
+        given = {**axes, "suite": suite, "device": device, "plugin": plugin or None, "timeout": timeout}
+        refuse_unused(given, "goes with --base alone")
         found = compare_runs(*two_runs(old, new), across, thresholds)
     else:
         refuse_unused({"OLD": old, "NEW": new, "across": across or None}, "does not go with --base")
-        request = Request(suite or "quick", axes, device or "auto", plugins=tuple(plugin or ()), timeout=timeout)
+        limit = TIMEOUT if timeout is None else timeout
+        request = Request(suite or "quick", axes, device or "auto", plugins=tuple(plugin or ()), timeout=limit)
         found = compare_with_base(request, base, thresholds, Console(stderr=True))
     print(show_comparison(found.rows(), found.summary, found.notes, format.value))
     return found.exit_code
@@ -272,6 +274,8 @@ def recommend(
     mode: Annotated[str | None, typer.Option(help="forward or train")] = None,
     impl: Annotated[str | None, typer.Option(help="Implementation; all compete where not given")] = None,
     memory_format: MemoryFormat = None,
+    compile: Annotated[str | None, typer.Option("--compile", help="off or on; both compete where not given")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda")] = None,
     family: Annotated[str, typer.Option(help="context, fusion, upsample, backbone or network")] = "context",
     max_ms: Annotated[float | None, typer.Option(help="Milliseconds that a call may take")] = None,
     max_mib: Annotated[float | None, typer.Option(help="MiB that a call may need above weights and inputs")] = None,
@@ -280,6 +284,7 @@ def recommend(
     max_mj: Annotated[float | None, typer.Option(help="Millijoules that a call may take, where a card tells")] = None,
     trained: Annotated[Path | None, typer.Option(help="Training runs that tell what a block carries")] = None,
     carries: Annotated[str | None, typer.Option(help="Kinds of context that it must carry: scene,pairwise")] = None,
+    baseline: Annotated[str, typer.Option(help="Block of --trained that shows what is carried by none")] = "identity",
     format: Print = Format.table,
 ) -> int:
     """Choose the fastest block of a sweep that fits a budget. Exit code 4: none surely does."""
@@ -291,8 +296,8 @@ def recommend(
     kinds = tuple(kind.strip() for kind in (carries or "").split(",") if kind.strip())
     budget = Budget({name: most for name, most in limits.items() if most is not None}, kinds)
     place = {"size": sizes, "channels": channels, "batch": batch, "dtype": dtype, "mode": mode, "impl": impl}
-    place |= {"memory_format": memory_format}
-    known = None if trained is None else carried_by(trained)
+    place |= {"memory_format": memory_format, "compile": compile, "device": device}
+    known = None if trained is None else carried_by(trained, baseline)
     found = choose(run, place, budget, family, known)
     print(show_recommendation(found.rows(), found.summary, found.notes, format.value))
     return found.exit_code

@@ -14,7 +14,7 @@ from typing import Any
 from bench.cell import OPEN, VERDICTS, Cell, alone, pair
 from bench.measure.stats import Interval
 from bench.measure.unpaired import unpaired_ratio
-from bench.row import DEVICES, ENVIRONMENT, ROWS, read_rows
+from bench.row import ENVIRONMENT, ROWS, read_rows, refuse_folder_of_runs
 from bench.threshold import Thresholds
 from modules.options import SpecError
 
@@ -90,7 +90,7 @@ def refuse_unused(given: Mapping[str, object], why: str) -> None:
         SpecError: something is given.
     """
     for name, value in given.items():
-        if value:
+        if value is not None:
             raise SpecError(
                 f"{name if name.isupper() else f'--{name}'} {why}: `compare OLD NEW` or `compare --base REV`"
             )
@@ -100,26 +100,17 @@ def compare_runs(old: Path, new: Path, across: bool = False, thresholds: Thresho
     """Compare two run folders.
 
     Raises:
-        RunError: a folder has no rows, or some that cannot be read.
-        SpecError: see `compare_rows`; it then also says in what the environments differ. Or a folder holds several
-            runs, one for each kind of device.
+        RunError: a folder has no rows, or some that cannot be read, or holds a run for each kind of device.
+        SpecError: see `compare_rows`; it then also says in what the environments differ.
     """
     for folder in (old, new):
-        _refuse_folder_of_runs(folder)
+        refuse_folder_of_runs(folder)
     before, after = read_rows(old / ROWS), read_rows(new / ROWS)
     facts = _environment_changes(old, new)
     for rows, folder in ((before, old), (after, new)):
         if not rows:
             raise SpecError(f"'{folder}' holds no rows yet; measure something into it first")
     return compare_rows(before, after, across, thresholds, facts)
-
-
-def _refuse_folder_of_runs(folder: Path) -> None:
-    """A comparison is of two runs; a folder of a run for each kind of device names them instead."""
-    if (folder / DEVICES).exists():
-        runs = sorted(str(path.parent) for path in folder.glob(f"*/{ROWS}"))
-        named = f"compare one of them: {', '.join(runs)}" if runs else "none of them has rows yet"
-        raise SpecError(f"'{folder}' holds a run for each kind of device; {named}")
 
 
 def compare_rows(

@@ -18,6 +18,7 @@ import torch
 
 from modules.options import SpecError, nearest
 
+DEVICE_KINDS = ("cpu", "cuda")
 _PACKAGES = ("torch", "fvcore", "numpy")
 _CGROUP_FILES = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -31,8 +32,9 @@ def pick_device(wanted: str) -> str:
     Raises:
         SpecError: the device is unknown, or not on this machine.
     """
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise SpecError(f"unknown device '{wanted}'{nearest(wanted, ('auto', 'cpu', 'cuda'))}")
+    allowed = ("auto", *DEVICE_KINDS)
+    if wanted not in allowed:
+        raise SpecError(f"unknown device '{wanted}'{nearest(wanted, allowed)}")
     if wanted == "cuda" and not torch.cuda.is_available():
         raise SpecError("device 'cuda' was asked for, but PyTorch sees no CUDA device here; allowed: auto, cpu")
     if wanted == "auto":

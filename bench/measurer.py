@@ -84,7 +84,7 @@ class InProcess:
 
         def tell(step: int, round: int) -> None:
             nonlocal seen
-            if round < 0 or round > seen:  # once a round: between samples nothing shall be drawn
+            if round < 0 or round > seen:  # no more than once a round, so that little is drawn between samples
                 seen = round
                 on_step(steps[step], round)
 

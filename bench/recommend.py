@@ -9,20 +9,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.row import ROWS, read_rows
+from bench.row import ROWS, read_rows, refuse_folder_of_runs
+from bench.training.record import PRICED, unpacked
 from modules import registry
 from modules.options import SpecError, nearest
 
 CHOSEN, NONE_FITS = 0, 4
-VERDICTS = ("chosen", "as fast", "fits", "doubtful", "over", "unknown", "lacks")
+VERDICTS = ("chosen", "as fast", "fits", "doubtful", "unknown", "over", "lacks")
 FIGURES: Mapping[str, str] = {"ms": "ms", "mib": "MiB", "params": "parameters", "gmacs": "GMACs", "mj": "mJ"}
 """What can be limited, with its unit."""
 _MIB = 2**20
 _EMPTY = "identity"
 _PLACE = ("size", "channels", "batch", "dtype", "mode", "memory_format", "device")
-_FLAGS = {name: f"--{name.replace('_', '-')}" for name in _PLACE} | {"size": "--sizes"}
+_CHOICES = ("impl", "compile")
+_FLAGS = {name: f"--{name.replace('_', '-')}" for name in (*_PLACE, *_CHOICES)} | {"size": "--sizes"}
 
 Row = Mapping[str, Any]
+Carried = Mapping[str, Mapping[str, bool]]
+"""Of each trained block, named as a row's is, whether it carries each kind of context that was judged."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,8 @@ class Offer:
         form: implementation, and whether compiled.
         figures: those of `FIGURES`; null where not measured.
         low_ms, high_ms: the 95 % interval of the median time.
-        floor: relative noise floor of its group.
-        carries: kinds of context; null where nothing is known of that.
+        floor: relative noise floor of its group; 0 where it has none.
+        carries: kinds of context; null where it was not trained so.
         verdict: one of `VERDICTS`.
         reason: of the verdict, where it needs one.
     """
@@ -71,6 +75,17 @@ class Offer:
     carries: tuple[str, ...] | None
     verdict: str = ""
     reason: str = ""
+
+    @property
+    def name(self) -> str:
+        """Block and form."""
+        return f"{self.block} ({self.form})"
+
+    @property
+    def ms(self) -> float:
+        """The median time, and infinity where there is none."""
+        known = self.figures["ms"]
+        return math.inf if known is None else known
 
     def row(self) -> dict[str, Any]:
         """All of it as a flat record."""
@@ -101,15 +116,19 @@ class Recommendation:
     @property
     def summary(self) -> str:
         """The choice in one line."""
-        fitting = [offer for offer in self.offers if VERDICTS.index(offer.verdict) <= VERDICTS.index("fits")]
-        doubtful = [offer for offer in self.offers if offer.verdict == "doubtful"]
-        if not fitting:
-            also = f"; {doubtful[0].block} ({doubtful[0].form}) may: {doubtful[0].reason}" if doubtful else ""
+        if self.exit_code == NONE_FITS:
+            doubtful = next((offer for offer in self.offers if offer.verdict == "doubtful"), None)
+            also = f"; {doubtful.name} may: {doubtful.reason}" if doubtful else ""
             return f"{self.place}: none of {len(self.offers)} surely fits{also}"
-        first = fitting[0]
-        equal = [f"{offer.block} ({offer.form})" for offer in fitting if offer.verdict == "as fast"]
-        told = f"; as fast, with more memory: {', '.join(equal)}" if equal else ""
-        return f"{self.place}: {first.block} ({first.form}) is the fastest of {len(fitting)} that fit{told}"
+        first = self.offers[0]
+        fitting = sum(offer.verdict in ("chosen", "as fast", "fits") for offer in self.offers)
+        equal = [offer.name for offer in self.offers if offer.verdict == "as fast"]
+        if not equal:
+            return f"{self.place}: {first.name} is the fastest of {fitting} that fit"
+        return (
+            f"{self.place}: {first.name} needs least memory of the fastest of {fitting} that fit, whose times "
+            f"cannot be told apart; the others are {', '.join(equal)}"
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """The offers as flat records."""
@@ -121,41 +140,50 @@ def recommend(
     place: Mapping[str, str | None],
     budget: Budget,
     family: str = "context",
-    carried: Mapping[str, Sequence[str]] | None = None,
+    carried: Carried | None = None,
 ) -> Recommendation:
     """The fastest block of a run that fits a budget; where several cannot be told apart by time, the smallest of them.
 
     Args:
         run: folder of a sweep.
         place: what the rows must be of: `size`, `channels`, `batch`, `dtype`, `mode`, `memory_format`, `device`, each
-            null where the run has one value alone; `impl` too, of which all compete where it is null.
+            null where the run has one value alone; `impl` and `compile` (off, on), of which all compete where null.
         budget: the limits.
         family: of the blocks.
-        carried: kinds of context by label of a trained block; null where none was trained.
+        carried: what training showed; null where nothing was trained.
 
     Raises:
-        RunError: the folder has no rows, or some that cannot be read.
-        SpecError: the run has no row of such a place, or several places; or kinds of context are asked for that no
-            block was trained for.
+        RunError: the folder has no rows, some that cannot be read, or a run for each kind of device.
+        SpecError: the run has no row of such a place, or several places; or kinds of context are asked for that were
+            not judged.
     """
-    kinds = sorted({kind for some in (carried or {}).values() for kind in some})
+    kinds = list(dict.fromkeys(kind for known in (carried or {}).values() for kind in known))
     for kind in budget.carries:
         if carried is None:
             raise SpecError("--carries needs --trained, a folder of training runs that tell what a block carries")
         if kind not in kinds:
-            raise SpecError(f"no block of --trained carries '{kind}'{nearest(kind, kinds)}")
-    rows = [{**row, "size": f"{row['height']}x{row['width']}"} for row in read_rows(run / ROWS)]
-    found, words = _at(rows, place, family, run)
+            raise SpecError(f"--trained judges no kind '{kind}'{nearest(kind, kinds)}")
+    refuse_folder_of_runs(run)
+    found, words = _at([_spelled_out(row) for row in read_rows(run / ROWS)], place, family, run)
     on_device = any(row["cuda_peak_bytes"] is not None for row in found)
-    known = None if carried is None else {_spelled(label): tuple(some) for label, some in carried.items()}
-    offers = [_offer(row, on_device, known) for row in found if row["entry"] != _EMPTY]
+    offers = [_offer(row, on_device, carried) for row in found if row["label"] != _EMPTY]
     judged = _choose([_judge(offer, budget) for offer in offers])
     notes = [f"MiB: {'of the device, measured' if on_device else 'traced'}, above weights and inputs"]
     if carried is None:
         notes.append("fast says nothing of use: --trained and --carries ask for the kinds of context that are wanted")
     else:
-        notes.append("carries: in every seed of the training runs, at their map and with their options")
+        notes.append("carries: as the training runs showed of the block with these very options, on their own map")
     return Recommendation(tuple(judged), words, tuple(notes))
+
+
+def _spelled_out(row: Row) -> Row:
+    """The row with what it is asked by: its label (of a block that was priced as it was trained, that of its runs), how
+    it is spelled, its size, and whether it was compiled."""
+    options = {name: tuple(v) if isinstance(v, list) else v for name, v in (row["options"] or {}).items()}
+    spelled = registry.spell(row["entry"], options)
+    label = unpacked(str(options.get("chain", _EMPTY))) if row["entry"] == PRICED else spelled
+    size = f"{row['height']}x{row['width']}"
+    return {**row, "label": label, "spelled": spelled, "size": size, "compile": "on" if row["compiled"] else "off"}
 
 
 def _at(rows: Sequence[Row], place: Mapping[str, str | None], family: str, run: Path) -> tuple[list[Row], str]:
@@ -163,10 +191,10 @@ def _at(rows: Sequence[Row], place: Mapping[str, str | None], family: str, run: 
     if not rows:
         raise SpecError(f"'{run}' holds no rows yet; measure something into it first")
     rows = _where(rows, "family", family, "--family")
-    for name in (*_PLACE, "impl"):
+    for name in (*_PLACE, *_CHOICES):
         given = place.get(name)
         if given is not None:
-            rows = _where(rows, name, given, _FLAGS.get(name, "--impl"))
+            rows = _where(rows, name, given, _FLAGS[name])
     several = {name: values for name in _PLACE if len(values := _values(rows, name)) > 1}
     if several:
         told = ", ".join(f"{_FLAGS[name]} {' or '.join(values)}" for name, values in several.items())
@@ -187,9 +215,7 @@ def _values(rows: Iterable[Row], name: str) -> list[str]:
     return list(dict.fromkeys(str(row[name]) for row in rows))
 
 
-def _offer(row: Row, on_device: bool, carried: Mapping[object, tuple[str, ...]] | None) -> Offer:
-    options = {name: tuple(v) if isinstance(v, list) else v for name, v in (row["options"] or {}).items()}
-    label = registry.spell(row["entry"], options)
+def _offer(row: Row, on_device: bool, carried: Carried | None) -> Offer:
     measured = row["status"] == "ok"
     peak = row["cuda_peak_bytes"] if on_device else row["traced_peak_bytes"]
     figures = {
@@ -199,44 +225,51 @@ def _offer(row: Row, on_device: bool, carried: Mapping[object, tuple[str, ...]] 
         "gmacs": None if row["macs"] is None else row["macs"] / 1e9,
         "mj": row["energy_mj"],
     }
+    untimed = "" if measured else f"{row['status']}: {row['reason']}"
+    trained = {_canonical(name): kinds for name, kinds in (carried or {}).items()}.get(_canonical(row["spelled"]))
     return Offer(
-        block=label,
+        block=row["label"],
         form=", ".join([row["impl"], *(["compiled"] if row["compiled"] else [])]),
         figures=figures,
         low_ms=row["latency_ci_low_ms"] if measured else None,
         high_ms=row["latency_ci_high_ms"] if measured else None,
         floor=row["noise_floor"] or 0.0,
-        carries=None if carried is None else carried.get(_spelled(label)),
-        reason="" if measured else f"{row['status']}: {row['reason']}",
+        carries=None if trained is None else tuple(kind for kind, whole in trained.items() if whole),
+        reason=untimed or ("" if trained is not None else _trained_as(row["spelled"], carried)),
     )
 
 
-def _spelled(label: str) -> object:
-    """Entry and options of a label, whatever the order of the options."""
-    name, _, options = label.partition(":")
+def _trained_as(spelled: str, carried: Carried | None) -> str:
+    """With which options a block was trained that was not trained with its own."""
+    entry = _canonical(spelled)[0]
+    others = [name for name in carried or {} if _canonical(name)[0] == entry]
+    return f"was trained as {' and '.join(others)}" if others else "was not trained"
+
+
+def _canonical(spelled: str) -> tuple[str, frozenset[str]]:
+    """Entry and options, whatever the order of the options."""
+    name, _, options = spelled.partition(":")
     return name, frozenset(options.split(","))
 
 
 def _judge(offer: Offer, budget: Budget) -> Offer:
     """The offer with its verdict: the worst that a limit gives it."""
     found = [_held_against(offer, name, most) for name, most in budget.most.items()]
-    if offer.figures["ms"] is None:
+    if offer.figures["ms"] is None or (budget.carries and offer.carries is None):
         found.append(("unknown", offer.reason))
-    if budget.carries and offer.carries is None:
-        found.append(("unknown", "was not trained"))
     carries = budget.carries if offer.carries is None else offer.carries
     lacking = [kind for kind in budget.carries if kind not in carries]
     found += [("lacks", f"does not carry {' and '.join(lacking)}")] if lacking else []
     verdict = max((verdict for verdict, _ in found), key=VERDICTS.index, default="fits")
     reasons = dict.fromkeys(reason for own, reason in found if own == verdict and reason)
-    return _with(offer, verdict, "; ".join(reasons))
+    return dataclasses.replace(offer, verdict=verdict, reason="; ".join(reasons))
 
 
 def _held_against(offer: Offer, name: str, most: float) -> tuple[str, str]:
     """Verdict and reason of one limit; a time fits if its whole interval does."""
     value, unit = offer.figures[name], FIGURES[name]
     if value is None:
-        return "unknown", offer.reason or f"{unit} not measured"
+        return "unknown", offer.reason if offer.figures["ms"] is None else f"{unit} not measured"
     low, high = (offer.low_ms, offer.high_ms) if name == "ms" else (value, value)
     low, high = (value if low is None else low), (value if high is None else high)
     if high <= most:
@@ -248,22 +281,20 @@ def _held_against(offer: Offer, name: str, most: float) -> tuple[str, str]:
 
 def _choose(offers: Sequence[Offer]) -> list[Offer]:
     """In order, with the fastest that fits chosen, or of those as fast the one that needs least memory."""
-    order = sorted(offers, key=lambda offer: (VERDICTS.index(offer.verdict), _time(offer)))
+    order = sorted(offers, key=lambda offer: (VERDICTS.index(offer.verdict), offer.ms))
     fitting = [offer for offer in order if offer.verdict == "fits"]
     if not fitting:
         return order
-    best = fitting[0]
-    upper = (best.high_ms or _time(best)) * (1 + max(best.floor, 0.0))
-    equal = [offer for offer in fitting if offer is best or (offer.low_ms or _time(offer)) <= upper]
-    chosen = min(equal, key=lambda offer: (math.inf if (mib := offer.figures["mib"]) is None else mib, _time(offer)))
-    rest = [_with(offer, "as fast", "") for offer in equal if offer is not chosen]
+    equal = [offer for offer in fitting if _as_fast(offer, fitting[0])]
+    chosen = min(equal, key=lambda offer: (math.inf if (mib := offer.figures["mib"]) is None else mib, offer.ms))
+    rest = [dataclasses.replace(offer, verdict="as fast") for offer in equal if offer is not chosen]
     others = [offer for offer in order if not any(offer is one for one in equal)]
-    return [_with(chosen, "chosen", ""), *rest, *others]
+    return [dataclasses.replace(chosen, verdict="chosen"), *rest, *others]
 
 
-def _time(offer: Offer) -> float:
-    return math.inf if offer.figures["ms"] is None else offer.figures["ms"]
-
-
-def _with(offer: Offer, verdict: str, reason: str) -> Offer:
-    return dataclasses.replace(offer, verdict=verdict, reason=reason)
+def _as_fast(offer: Offer, best: Offer) -> bool:
+    """Whether a time cannot be told from the best: the intervals meet, or the noise floor of either group spans the
+    gap between them."""
+    low = offer.ms if offer.low_ms is None else offer.low_ms
+    high = best.ms if best.high_ms is None else best.high_ms
+    return offer is best or low <= high * (1 + max(offer.floor, best.floor))

@@ -44,6 +44,18 @@ class RunError(ValueError):
     exit_code = 2
 
 
+def refuse_folder_of_runs(folder: Path) -> None:
+    """See that a folder is that of one run.
+
+    Raises:
+        RunError: it holds a run for each kind of device; they are named.
+    """
+    if (folder / DEVICES).exists():
+        runs = sorted(str(path.parent) for path in folder.glob(f"*/{ROWS}"))
+        named = f"give one of them: {', '.join(runs)}" if runs else "none of them has rows yet"
+        raise RunError(f"'{folder}' holds a run for each kind of device; {named}")
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a `rows.jsonl`. A last line that a kill cut short is left out; fields that rows had not always
     (`ADDED`) are null where a row lacks them.

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from bench.arguments import TIMEOUT
 from bench.case import Case
-from bench.environment import available_bytes, device_name, environment_hash, git_revision, pick_device
+from bench.environment import DEVICE_KINDS, available_bytes, device_name, environment_hash, git_revision, pick_device
 from bench.isolation import Isolated
 from bench.measure.cache import cache_bytes
 from bench.measure.clock import clock_for
@@ -34,7 +34,6 @@ from bench.weights import Weights, weights_for
 from bench.worker import Task
 from modules.options import SpecError, nearest
 
-DEVICES = ("cpu", "cuda")
 SWITCHES = ("cuda_graph", "fold")
 """Method settings that the command line turns on by a word of their own."""
 
@@ -231,8 +230,8 @@ def run_estimate(request: Request) -> Iterator[dict[str, object]]:
     Raises:
         SpecError: something asked for does not exist or cannot be built.
     """
-    if request.device not in DEVICES:
-        raise SpecError(f"unknown device '{request.device}'{nearest(request.device, DEVICES)}")
+    if request.device not in DEVICE_KINDS:
+        raise SpecError(f"unknown device '{request.device}'{nearest(request.device, DEVICE_KINDS)}")
     cases = request.resolve().cases(request.device)
     check_buildable(dict.fromkeys(cases))
     request.weights(cases)

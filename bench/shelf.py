@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -54,6 +55,17 @@ class Shelf:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SpecError(f"{self.what} '{wanted}' is not valid TOML: {error}") from None
         return content
+
+    def name_of(self, content: Mapping[str, Any], wanted: str) -> str:
+        """The name of a file's subject, which folders are called after: what it says, or its own.
+
+        Raises:
+            SpecError: it says what leads elsewhere.
+        """
+        name = str(content.get("name", Path(wanted).stem))
+        if name in ("", ".", "..") or set(name) & set("/\\\0"):
+            raise SpecError(f"{self.what} '{wanted}': '{name}' cannot be the name of a folder")
+        return name
 
     def _home(self) -> Any:
         return resources.files(self.package) / self.folder

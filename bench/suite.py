@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bench.axes import allowed_words, parse_blocks, parse_counts, parse_sizes, parse_words
@@ -33,7 +31,6 @@ COMPILE = "compile"
 """An axis that is in a grid only where it was set: `off`, `on` or both; `off` where it was not."""
 _RULE_AXES = ("blocks", "dtype", "mode", "impl", "device")
 _TOP = ("name", "description", "reference", "method", "grid", "skip")
-_NAME = re.compile(r"\w[\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -184,11 +181,7 @@ def read_suite(content: Mapping[str, Any], origin: str) -> Suite:
     if not isinstance(settings, dict):
         raise SpecError(f"{place}: [method] must be a table")
     make_method(settings)
-    name = str(content.get("name", Path(origin).stem))
-    if not _NAME.fullmatch(name):
-        raise SpecError(
-            f"{place}: the name '{name}' cannot be that of a folder; allowed: letters, digits, and . _ - in between"
-        )
+    name = SHELF.name_of(content, origin)
     reference = _reference(str(content.get("reference", "nl")))
     return Suite(name, str(content.get("description", "")), tuple(grids), tuple(skips), settings, reference)
 

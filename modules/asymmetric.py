@@ -107,7 +107,8 @@ class AsymmetricPyramidNonLocal(_Asymmetric):
         value_inner: width of the value; D where not given.
         sizes: n of each sampled grid; exactly one unless `sampling` is a pyramid.
         sampling: how anchors come about, see `AnchorSampling`; `none` is the non-local block of the paper (S = N).
-        share: one projection and sampling for key and value (paper), one projection for query and key (code), or none.
+        share: one projection and sampling for key and value (paper), one projection for query and key (as the authors'
+            code, which has `norm` as well), or none.
         scale: multiply the affinity by 1/sqrt(D).
         norm: batch norm and ReLU after the projections of query and key.
         fuse: how the result joins x.

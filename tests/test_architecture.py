@@ -33,11 +33,12 @@ LINE = (
     ("bench.cluster",),
     ("bench.papers",),
     ("bench.threshold", "bench.cell"),
-    ("bench.compare", "bench.recommend"),
+    ("bench.compare",),
     ("bench.duel",),
     ("bench.regression",),
     ("bench.selftest",),
     ("bench.training",),
+    ("bench.recommend",),
     ("bench.profiling", "bench.attention"),
 )
 REPORT = "bench.report"

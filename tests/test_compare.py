@@ -14,7 +14,7 @@ import run_bench
 from bench.cell import Cell, Change, alone, judge, name_of, pair
 from bench.compare import Comparison, combined_floor, compare_rows, compare_runs, join, unrest
 from bench.measure.stats import Interval
-from bench.row import FIELDS
+from bench.row import FIELDS, RunError
 from bench.threshold import Thresholds, parse_thresholds
 from modules.options import SpecError
 from tests.report.synthetic import row, write_run
@@ -300,7 +300,7 @@ def test_folders_are_read_and_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="give the folder of a run"):
         compare_runs(old, tmp_path / "nowhere")
     (tmp_path / "devices.json").write_text("{}")
-    with pytest.raises(SpecError, match=f"compare one of them: {old}, {new}"):
+    with pytest.raises(RunError, match=f"give one of them: {old}, {new}"):
         compare_runs(tmp_path, old)
 
 

@@ -7,6 +7,7 @@ import io
 from rich.console import Console
 
 from bench.case import make_case
+from bench.isolation import Isolated
 from bench.measure.clock import HostClock
 from bench.measure.method import Method
 from bench.measurer import InProcess
@@ -14,6 +15,7 @@ from bench.plan import PlannedGroup, judge
 from bench.progress import Watch
 from bench.session import Request
 from bench.suite import load_suite
+from bench.worker import Task
 
 
 def test_a_terminal_shows_the_case_in_hand() -> None:
@@ -38,6 +40,20 @@ def test_every_case_is_told_ahead_of_the_first_round_and_one_a_round_then() -> N
     rounds = [round for _, round in told if round >= 0]
     assert rounds == sorted(set(rounds))
     assert len(rounds) >= 6
+
+
+def test_the_case_in_hand_is_told_of_a_worker_too() -> None:
+    group = PlannedGroup(
+        tuple(judge(make_case(name, {}, 6, 6, 8), load_suite("quick")) for name in ("snl", "gc")), None
+    )
+    told: set[str] = set()
+    isolated = Isolated(Task("cpu", Method(seconds=1.0, warm_seconds=0.5)), timeout=60.0)
+    try:
+        isolated.measure(group, lambda case, round: told.add(case))
+    finally:
+        isolated.close()
+    assert told
+    assert told <= {"snl", "gc"}
 
 
 def test_a_command_repeats_what_a_row_needed() -> None:

@@ -71,7 +71,7 @@ def measure_there(
         other = [f"{name} {here}, not {there}" for name, (here, there) in pairs.items() if here != there]
         if other:
             raise NodeFailed(f"the device is not the one that was surveyed: {'; '.join(other)}")
-        result = isolated.measure(group, lambda number, members: None)
+        result = isolated.measure(group, lambda case, round: None)
     except SpecError as error:
         raise NodeFailed(str(error)) from None
     finally:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from bench.report.accuracy_runs import Block, Part, parts
 from bench.report.differences import Difference, differences
+from bench.report.frame import label
 from bench.row import RunError
-from bench.training.record import RUNS, read_records
+from bench.training.record import PRICED, RUNS, packed, read_records
 
 SCENE_LEAST = 90.0
 PAIRWISE_ABOVE = 80.0
@@ -41,23 +42,34 @@ def carries(block: Block, part: Part, compared: Mapping[tuple[str, str], Differe
     return f"{words} (baseline)" if block.label == baseline else words
 
 
-def carried_by(folder: Path, baseline: str = "identity") -> dict[str, tuple[str, ...]]:
-    """The kinds of context that each block of a folder of training runs carries in every seed, by its label.
+def carried_by(folder: Path, baseline: str = "identity") -> dict[str, dict[str, bool]]:
+    """Of each block of a folder of training runs, whether it carries each kind of context that was judged.
+
+    Blocks are named as rows name them: by entry and the options that were trained, such as `gc:ratio=4` where training
+    sets that ratio, and once more as the entry that prices what was trained. Of the runs that ended well every one must
+    carry scene or pairwise; other kinds are judged over all of them, see `carries`.
 
     Raises:
-        RunError: the folder has no training runs that tell kinds of context, or several data sets or recipes.
+        RunError: the folder has no training runs that tell kinds of context, runs that do not compare, or none of the
+            baseline.
     """
     found = [part for part in parts(read_records(folder / RUNS)) if part.kinds()]
     if len(found) != 1:
         told = "; ".join(part.words() for part in found) or "none that tells kinds of context"
-        raise RunError(f"'{folder}' must hold training runs of one data set and recipe; it holds: {told}")
+        raise RunError(f"'{folder}' must hold training runs that compare with each other; it holds: {told}")
     (part,) = found
+    if part.block(baseline) is None:
+        labels = ", ".join(block.label for block in part.blocks)
+        raise RunError(f"'{folder}' has no run of a baseline '{baseline}' (--baseline); trained: {labels}")
     compared = {(one.label, one.figure): one for one in differences(part, baseline)}
-    return {
-        block.label: tuple(kind for kind, _, wholly in _judged(block, part, compared, baseline) if wholly)
-        for block in part.blocks
-        if block.runs
-    }
+    known: dict[str, dict[str, bool]] = {}
+    for block in part.blocks:
+        if block.runs:
+            whole = {kind for kind, _, wholly in _judged(block, part, compared, baseline) if wholly}
+            kinds = {kind: kind in whole for kind in part.kinds()}
+            known[label(str(block.any("entry")), block.any("options") or {})] = kinds
+            known[f"{PRICED}:chain={packed(block.label)}"] = kinds
+    return known
 
 
 def _judged(

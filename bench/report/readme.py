@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import statistics
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench.report import tables
+from bench.report import tables, then_and_now
 from bench.report.accuracy import accuracy_section
 from bench.report.digits import percent
 from bench.report.frame import load
@@ -15,7 +16,8 @@ from bench.report.machine import read_machine
 from bench.row import RunError
 
 MARKED = re.compile(
-    r"(<!-- contextbench(?P<training> training)?: (?P<run>[^\n]+?) -->\n)(?P<body>.*?)(<!-- /contextbench -->)",
+    r"(<!-- contextbench(?P<kind> training| then and now)?: (?P<run>[^\n]+?) -->\n)"
+    r"(?P<body>.*?)(<!-- /contextbench -->)",
     re.DOTALL,
 )
 RULE = (
@@ -28,7 +30,8 @@ def rebuild(readme: Path) -> bool:
     """Rewrite the marked parts of a README from the runs they name; whether the file changed.
 
     A part lies between `<!-- contextbench: path/of/run -->` and `<!-- /contextbench -->`; the path is relative to the
-    README. After `<!-- contextbench training: path/of/run -->` stand the accuracies of training runs instead.
+    README. After `<!-- contextbench training: path/of/run -->` stand the accuracies of training runs instead, after
+    `<!-- contextbench then and now: path/of/run -->` the ratios of implementations.
 
     Raises:
         RunError: the file has no such markers, or a run that it names has no rows.
@@ -71,6 +74,23 @@ def section(run: Path, shown: str) -> str:
     return "\n\n".join(blocks)
 
 
+def ratios_section(run: Path, shown: str) -> str:
+    """The Markdown that stands between the markers for a run of several implementations: now over then.
+
+    Raises:
+        RunError: the run has none.
+    """
+    frame = load(run)
+    found = then_and_now.overview(frame)
+    if found is None:
+        raise RunError(f"{run} has no block in two forms")
+    words, grid = found
+    machine = "" if frame["env"].nunique() > 1 else f" on {read_machine(run).line()}"
+    floors = sorted(floor for group in all_groups(frame) for _, floor, _ in group.floors())
+    told = f"Time now over then: {words}{machine}. ≈ marks a tie. {_floors(floors)} With times, intervals and memory:"
+    return f"{grid.markdown()}\n\n{told} `{shown}/report.md`."
+
+
 def choose(groups: list[Group]) -> list[Group]:
     """The one or two groups that stand for a run, by the rule stated in `RULE`.
 
@@ -103,6 +123,13 @@ def _floors(floors: list[float]) -> str:
     return f"Noise floors of its {len(floors)} groups: {low} to {high}, median {middle}."
 
 
+_SECTIONS: Mapping[str | None, Callable[[Path, str], str]] = {
+    None: section,
+    " training": accuracy_section,
+    " then and now": ratios_section,
+}
+
+
 def _texts(readme: Path) -> tuple[str, str]:
     try:
         old = readme.read_text(encoding="utf-8")
@@ -113,7 +140,7 @@ def _texts(readme: Path) -> tuple[str, str]:
 
     def part(found: re.Match[str]) -> str:
         shown = found["run"].strip()
-        show = accuracy_section if found["training"] else section
+        show = _SECTIONS[found["kind"]]
         return f"{found[1]}\n{show(readme.parent / shown, shown)}\n\n<!-- /contextbench -->"
 
     return old, MARKED.sub(part, old)

@@ -21,6 +21,7 @@ same rounds. **now / then** is the median of the ratios of the rounds with its 9
 group's noise floor or the interval. **peak** is traced: now over then. A row without a ratio was not timed beside its
 reference. Where the published form was compiled too (`torch.compile`), a table of its own holds what that made of it.
 """
+COMPILED = "published form, compiled over not"
 _PLACE = (*PART, "dtype", "mode", "batch", "memory_format", "compiled", "height", "width", "channels")
 _CLAIMS = (("apnb", "nl"), ("afnb", "fnb"), ("gc", "nl"), ("snl", "nl"), ("cgnl", "nl"), ("ldv2", "nl"))
 
@@ -30,12 +31,17 @@ class Comparison:
     """The rows of one place, that is everything but block and implementation, with a pair for each block that has one.
 
     Attributes:
-        title: the place in words.
+        words: the place.
         pairs: (as published, in another form), rows as records; null where the published one has no row.
     """
 
-    title: str
+    words: tuple[str, ...]
     pairs: tuple[tuple[dict[Any, Any] | None, dict[Any, Any]], ...]
+
+    @property
+    def title(self) -> str:
+        """The place in one line."""
+        return ", ".join(self.words)
 
     @property
     def ratios(self) -> list[float]:
@@ -80,7 +86,7 @@ def comparisons(frame: pd.DataFrame) -> list[Comparison]:
         others = [row for row in records if row["impl"] != PUBLISHED and row["status"] != "unsupported"]
         if others:
             pairs = tuple((published.get(row["label"]), row) for row in others)
-            found.append(Comparison(_title(dict(zip(_PLACE, place, strict=True))), pairs))
+            found.append(Comparison(_words(dict(zip(_PLACE, place, strict=True))), pairs))
     return found
 
 
@@ -92,11 +98,41 @@ def compiled(frame: pd.DataFrame) -> list[Comparison]:
     for told, rows in published.groupby(place, sort=False, dropna=False):
         records = rows.sort_values("rank", kind="stable").to_dict("records")
         plain = {row["label"]: row for row in records if not row["compiled"]}
-        pairs = tuple((plain.get(row["label"]), row) for row in records if row["compiled"])
+        pairs = tuple((plain[row["label"]], row) for row in records if row["compiled"] and row["label"] in plain)
         if pairs:
-            title = _title({**dict(zip(place, told, strict=True)), "compiled": False})
-            found.append(Comparison(f"As published, and that compiled: {title}", pairs))
+            words = _words({**dict(zip(place, told, strict=True)), "compiled": False})
+            found.append(Comparison((*words, COMPILED), pairs))
     return found
+
+
+def overview(frame: pd.DataFrame) -> tuple[str, Grid] | None:
+    """The ratios of all places side by side, a block a line, and what the places share in words; null where there are
+    none. Places that are alike but for size and batch share a line of their own mode: the size is in the column, and a
+    batch that is not the most frequent one is in the block's name.
+    """
+    found = [*comparisons(frame), *compiled(frame)]
+    if not found:
+        return None
+    batches = [word for one in found for word in one.words if word.startswith("batch ") for _ in one.pairs]
+    usual = max(dict.fromkeys(batches), key=batches.count)
+    shared = set.intersection(*(set(one.words) for one in found)) | {usual}
+    columns: dict[str, dict[str, str]] = {}
+    means: dict[str, list[float]] = {}
+    for one in found:
+        batch = next(word for word in one.words if word.startswith("batch "))
+        column = ", ".join(word for word in one.words if word not in shared and word != batch) or "now / then"
+        cells = columns.setdefault(column, {})
+        for _, now in one.pairs:
+            cells[now["label"] if batch == usual else f"{now['label']}, {batch}"] = (
+                _shown(now) if now["status"] == "ok" else now["status"]
+            )
+        means.setdefault(column, []).extend(one.ratios)
+    names = list(dict.fromkeys(name for cells in columns.values() for name in cells))
+    lines = [(name, *(cells.get(name, "") for cells in columns.values())) for name in names]
+    averages = [math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else math.nan for ratios in means.values()]
+    lines.append(("geometric mean", *(times(average) for average in averages)))
+    words = [word for word in found[0].words if word in shared]
+    return ", ".join(words), Grid(("block", *columns), tuple(lines), "l" + "r" * len(columns))
 
 
 def claims(frame: pd.DataFrame) -> Grid | None:
@@ -106,14 +142,16 @@ def claims(frame: pd.DataFrame) -> Grid | None:
     paired ratios where that is the group's reference, else from the medians.
     """
     lines = []
-    names = (*PART, "dtype", "mode", "batch", "channels", "impl")
+    names = (*PART, "dtype", "mode", "batch", "memory_format", "channels", "impl", "compiled")
     for place, rows in frame.groupby(list(names), sort=False, dropna=False):
         told = dict(zip(names, place, strict=True))
         for ours, theirs in _CLAIMS:
             line = _claim(rows, ours, theirs)
             if line is not None:
-                where = f"{told['dtype']}, {told['mode']}, batch {told['batch']}, {told['channels']} channels"
-                lines.append((f"{ours} over {theirs}", str(told["impl"]), where, *line))
+                where = [told["dtype"], told["mode"], f"batch {told['batch']}", f"{told['channels']} channels"]
+                where += [told["memory_format"]] if told["memory_format"] not in ("", "channels_first") else []
+                form = f"{told['impl']}, compiled" if told["compiled"] else str(told["impl"])
+                lines.append((f"{ours} over {theirs}", form, ", ".join(where), *line))
     if not lines or not any(line[1] != PUBLISHED for line in lines):
         return None
     lines.sort(key=lambda line: (line[0], line[2]))
@@ -121,7 +159,7 @@ def claims(frame: pd.DataFrame) -> Grid | None:
 
 
 def markdown(frame: pd.DataFrame) -> list[str]:
-    """The section of the report; empty where every row is of the published implementation."""
+    """The section of the report; empty where no block was measured in two forms."""
     found = [*comparisons(frame), *compiled(frame)]
     if not found:
         return []
@@ -173,23 +211,29 @@ def _range(values: list[float]) -> str:
     return " to ".join(dict.fromkeys(ends))
 
 
-def _title(place: dict[str, Any]) -> str:
-    words = [f"{place['height']}x{place['width']}, {place['channels']} channels", place["device"], place["dtype"]]
+def _words(place: dict[str, Any]) -> tuple[str, ...]:
+    words = [f"{place['height']}x{place['width']}", f"{place['channels']} channels", place["device"], place["dtype"]]
     words += [place["mode"], f"batch {place['batch']}"]
     words += [place["memory_format"]] if place["memory_format"] not in ("", "channels_first") else []
-    return ", ".join([*words, *(["compiled"] if place["compiled"] else [])])
+    return (*words, *(["both compiled"] if place["compiled"] else []))
 
 
 def _line(then: dict[Any, Any] | None, now: dict[Any, Any], cuda: bool) -> tuple[str, ...]:
-    shown, interval = MISSING, MISSING
+    interval = MISSING
     if now["impl_ratio"] == now["impl_ratio"]:
-        low, high = now["impl_ratio_ci_low"], now["impl_ratio_ci_high"]
-        judged = verdict("now", "", now["impl_ratio"], low, high, now["noise_floor"])
-        shown = f"≈ {times(now['impl_ratio'])}" if judged == "tie" else times(now["impl_ratio"])
-        interval = f"{significant(low)} to {significant(high)}"
+        interval = f"{significant(now['impl_ratio_ci_low'])} to {significant(now['impl_ratio_ci_high'])}"
     peaks = [_quotient(then, now, "peak_mib"), *([_quotient(then, now, "cuda_peak_mib")] if cuda else [])]
     form = "compiled" if now["impl"] == PUBLISHED else now["impl"]
-    return (now["label"], form, _milliseconds(then), _milliseconds(now), shown, interval, *peaks)
+    return (now["label"], form, _milliseconds(then), _milliseconds(now), _shown(now), interval, *peaks)
+
+
+def _shown(now: dict[Any, Any]) -> str:
+    """The ratio, marked where it is a tie."""
+    if now["impl_ratio"] != now["impl_ratio"]:
+        return MISSING
+    low, high, floor = (now[name] for name in ("impl_ratio_ci_low", "impl_ratio_ci_high", "noise_floor"))
+    judged = verdict("now", "", now["impl_ratio"], low, high, floor)
+    return f"≈ {times(now['impl_ratio'])}" if judged == "tie" else times(now["impl_ratio"])
 
 
 def _milliseconds(row: dict[Any, Any] | None) -> str:

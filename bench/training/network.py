@@ -176,12 +176,13 @@ def _whole(chain: Chain, classes: int, seed: int, channels: int, impl: str) -> n
     if "classes" not in entry.options:
         raise SpecError(f"'{part.entry}' has no option 'classes', so it cannot be trained on a data set's")
     values = {**part.values, "classes": classes}
+    used = impl if impl in entry.impls else "reference"
     with torch.device("meta"):
-        trial = registry.create(part.entry, channels, impl, **values)
+        trial = registry.create(part.entry, channels, used, **values)
     logits = _tried(trial, torch.empty(2, 3, _TRIAL_IMAGE, _TRIAL_IMAGE, device="meta"), chain.label)
     if logits.ndim != 4 or logits.shape[1] != classes:
         raise SpecError(f"'{chain.label}' returns {tuple(logits.shape)} for 2 images, not a map of each class")
-    return _seeded(seed, "network", lambda: registry.create(part.entry, channels, impl, **values))
+    return _seeded(seed, "network", lambda: registry.create(part.entry, channels, used, **values))
 
 
 def _channels_out(block: nn.Module, channels: int, label: str) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from bench.shelf import Shelf
@@ -69,9 +68,7 @@ def load_training_suite(wanted: str) -> TrainingSuite:
         raise SpecError(f"{place}: [set] must be a table")
     words = {name: _text(content[name]) for name in _TOP[1:-1] if name in content}
     words["blocks"] = words["blocks"].rstrip(", \n")
-    suite = TrainingSuite(
-        str(content.get("name", Path(wanted).stem)), **{"description": "", **words}, settings=settings
-    )
+    suite = TrainingSuite(SHELF.name_of(content, wanted), **{"description": "", **words}, settings=settings)
     try:
         parse_seeds(suite.seeds)
         read_chain(suite.baseline)

@@ -228,6 +228,8 @@ def test_cold_caches_are_refused_where_nobody_says_how_large_they_are(
             "--blocks goes with --base alone: `compare OLD NEW` or `compare --base REV`",
         ),
         (["old", "new", "--suite", "quick"], "--suite goes with --base alone"),
+        (["old", "new", "--blocks", ""], "--blocks goes with --base alone"),
+        (["old", "new", "--timeout", "5"], "--timeout goes with --base alone"),
         (["old", "--base", "main"], "OLD does not go with --base"),
         (["--across", "--base", "main"], "--across does not go with --base"),
     ],
@@ -240,7 +242,7 @@ def test_what_a_comparison_would_not_use_is_refused(command: Command, words: lis
 def test_a_suite_s_name_stays_that_of_a_folder(command: Command, tmp_path: Path, name: str) -> None:
     suite = tmp_path / "own.toml"
     suite.write_text(f'name = "{name}"\n[[grid]]\nblocks = "snl"\n')
-    refused(command("sweep", "--suite", suite), f"the name '{name}' cannot be that of a folder")
+    refused(command("sweep", "--suite", suite), f"'{name}' cannot be the name of a folder")
 
 
 def test_an_estimate_is_for_a_device_that_need_not_be_here(command: Command) -> None:

@@ -38,8 +38,12 @@ def folder(tmp_path: Path) -> Path:
     return write_run(tmp_path / "run", ROWS)
 
 
+def kinds(*carried: str) -> dict[str, bool]:
+    return {kind: kind in carried for kind in ("scene", "pairwise", "regional")}
+
+
 def asked(
-    folder: Path, carried: Mapping[str, tuple[str, ...]] | None = None, carries: tuple[str, ...] = (), **most: float
+    folder: Path, carried: Mapping[str, dict[str, bool]] | None = None, carries: tuple[str, ...] = (), **most: float
 ) -> Recommendation:
     return recommend(folder, {}, Budget(most, carries), carried=carried)
 
@@ -51,7 +55,8 @@ def verdicts(found: Recommendation) -> list[tuple[str, str]]:
 def test_of_those_that_cannot_be_told_apart_the_smallest_is_chosen_and_the_others_are_named(folder: Path) -> None:
     found = asked(folder, ms=3.5)
     assert verdicts(found)[:3] == [("snl", "chosen"), ("gc", "as fast"), ("apnb", "fits")]
-    assert "snl (reference) is the fastest of 3 that fit; as fast, with more memory: gc (reference)" in found.summary
+    assert "snl (reference) needs least memory of the fastest of 3 that fit" in found.summary
+    assert found.summary.endswith("the others are gc (reference)")
     assert found.exit_code == 0
 
 
@@ -97,7 +102,8 @@ def test_what_has_no_figure_for_a_limit_is_unknown_and_says_why(tmp_path: Path) 
 
 
 def test_kinds_of_context_are_asked_for_by_what_training_showed(folder: Path) -> None:
-    carried = {"nl": ("scene", "pairwise"), "apnb": ("scene", "pairwise"), "gc": ("scene",), "psp": ()}
+    both = kinds("scene", "pairwise")
+    carried = {"nl": both, "apnb": both, "gc": kinds("scene"), "psp": kinds()}
     found = asked(folder, carried, ("pairwise",), ms=20.0)
     assert verdicts(found) == [
         ("apnb", "chosen"),
@@ -109,12 +115,53 @@ def test_kinds_of_context_are_asked_for_by_what_training_showed(folder: Path) ->
     assert {offer.reason for offer in found.offers[-2:]} == {"does not carry pairwise"}
 
 
+def test_a_block_carries_what_was_shown_with_its_own_options(tmp_path: Path) -> None:
+    rows = [timed("gc", 1, 1, 1), timed("gc:ratio=4", 2, 2, 2), timed("snl", 3, 3, 3)]
+    found = asked(write_run(tmp_path / "run", rows), {"gc:ratio=4": kinds("scene")}, ("scene",))
+    assert [(offer.block, offer.verdict, offer.reason) for offer in found.offers] == [
+        ("gc:ratio=4", "chosen", ""),
+        ("gc", "unknown", "was trained as gc:ratio=4"),
+        ("snl", "unknown", "was not trained"),
+    ]
+
+
+def test_blocks_that_were_priced_as_they_were_trained_have_the_labels_of_their_runs(tmp_path: Path) -> None:
+    rows = [timed("trained", 0.1, 0.1, 0.1), timed("trained", 1, 1, 1, options={"chain": "gc@ratio=8;pooling=avg"})]
+    carried = {"trained:chain=gc@ratio=8;pooling=avg": kinds("scene")}
+    (offer,) = asked(write_run(tmp_path / "run", rows), carried, ("scene",)).offers
+    assert (offer.block, offer.verdict) == ("gc:ratio=8,pooling=avg", "chosen")
+
+
+def test_a_kind_that_none_carries_is_an_answer(folder: Path) -> None:
+    found = asked(folder, {"gc": kinds("scene")}, ("regional",))
+    assert found.exit_code == 4
+    assert found.summary.endswith("none of 5 surely fits")
+
+
+def test_the_wider_noise_floor_of_two_groups_decides(tmp_path: Path) -> None:
+    rows = [timed("gc", 1.0, 1.0, 1.0, 9), timed("snl", 1.05, 1.05, 1.05, 5) | {"noise_floor": 0.1}]
+    assert verdicts(asked(write_run(tmp_path / "run", rows))) == [("snl", "chosen"), ("gc", "as fast")]
+    rows[1]["noise_floor"] = None
+    assert verdicts(asked(write_run(tmp_path / "other", rows))) == [("gc", "chosen"), ("snl", "fits")]
+
+
+def test_at_equal_time_and_memory_the_faster_median_is_chosen(tmp_path: Path) -> None:
+    rows = [timed("snl", 0.9, 1.1, 1.2, 8), timed("gc", 0.9, 1.0, 1.2, 8)]
+    assert verdicts(asked(write_run(tmp_path / "run", rows))) == [("gc", "chosen"), ("snl", "as fast")]
+
+
+def test_what_surely_does_not_fit_is_not_unknown(tmp_path: Path) -> None:
+    gone = {"status": "skipped", "reason": "too large", "latency_ms": None, "traced_peak_bytes": 500 * MIB}
+    (offer,) = asked(write_run(tmp_path / "run", [row("nl", **gone)]), ms=5.0, mib=100.0).offers
+    assert (offer.verdict, offer.reason) == ("over", "500 of 100 MiB")
+
+
 def test_implementations_compete(tmp_path: Path) -> None:
     rows = [timed("nl", 9, 10, 11), timed("nl", 4, 5, 6, impl="fused"), timed("nl", 2, 2, 2, compiled=True)]
     found = recommend(write_run(tmp_path / "run", rows), {"impl": None}, Budget())
     assert [offer.form for offer in found.offers] == ["reference, compiled", "fused", "reference"]
-    alone = recommend(tmp_path / "run", {"impl": "fused"}, Budget())
-    assert [offer.form for offer in alone.offers] == ["fused"]
+    for place, form in (({"impl": "fused"}, "fused"), ({"compile": "on"}, "reference, compiled")):
+        assert [offer.form for offer in recommend(tmp_path / "run", place, Budget()).offers] == [form]
 
 
 @pytest.mark.parametrize(
@@ -140,15 +187,43 @@ def test_what_cannot_be_answered_is_refused(
     assert expected in err
 
 
-def test_the_recorded_runs_answer_an_engineer(command: Command) -> None:
-    words = ("--sizes", "97x97", "--mode", "forward", "--batch", "1", "--max-mib", "200", "--format", "json")
+def test_a_folder_of_several_runs_names_them(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "devices.json").write_text("{}")
+    run = write_run(tmp_path / "one", ROWS)
+    code, _, err = command("recommend", tmp_path)
+    assert code == 2
+    assert f"holds a run for each kind of device; give one of them: {run}" in err
+
+
+def test_the_recorded_runs_answer_as_the_readme_says(command: Command) -> None:
+    words = ("--sizes", "97x97", "--mode", "forward", "--batch", "1", "--max-mib", "200")
     trained = ("--trained", RECORDED / "train-cpu", "--carries", "scene,pairwise")
+    code, out, _ = command("recommend", RECORDED / "then-and-now-cpu", *words, *trained, "--format", "json")
+    assert code == 0
+    found = {(offer["block"], offer["form"]): offer for offer in json.loads(out)}
+    assert next(iter(found)) == ("apnb", "fused")
+    assert [found["nl", form]["verdict"] for form in ("fused", "reference")] == ["fits", "over"]
+    assert found["gc", "fused"]["reason"] == "was trained as gc:ratio=4"
+    assert found["ldv1", "fused"]["reason"].startswith("was trained as ldv1:")
     code, out, _ = command("recommend", RECORDED / "then-and-now-cpu", *words, *trained)
     assert code == 0
-    offers = json.loads(out)
-    assert offers[0]["verdict"] == "chosen"
-    assert set(offers[0]["carries"]) >= {"scene", "pairwise"}
-    assert all(offer["verdict"] != "chosen" for offer in offers[1:])
-    code, out, _ = command("recommend", RECORDED / "then-and-now-cpu", *words[:-2], *trained)
+    assert "apnb (fused) is the fastest of" in out.splitlines()[-1]
+
+
+def test_training_runs_price_and_judge_the_same_blocks(command: Command) -> None:
+    words = ("--mode", "forward", "--trained", RECORDED / "train-cpu", "--format", "json")
+    code, out, _ = command("recommend", RECORDED / "train-cpu" / "cost", *words, "--carries", "pairwise,regional")
     assert code == 0
-    assert f"{offers[0]['block']} ({offers[0]['form']}) is the fastest of" in out.splitlines()[-1]
+    found = {offer["block"]: offer for offer in json.loads(out)}
+    assert found["nl+ldv1"]["verdict"] == "chosen"
+    assert all(offer["carries"] is not None for offer in found.values())
+
+
+def test_a_folder_that_judges_nothing_is_refused(command: Command) -> None:
+    words = ("recommend", RECORDED / "then-and-now-cpu", "--trained", RECORDED / "train-cpu")
+    code, _, err = command(*words, "--baseline", "idntity")
+    assert code == 2
+    assert "has no run of a baseline 'idntity' (--baseline); trained: identity, mlp," in err
+    code, _, err = command(*words, "--carries", "regoinal")
+    assert code == 2
+    assert "--trained judges no kind 'regoinal'; did you mean 'regional'?" in err

@@ -170,14 +170,16 @@ def test_a_killed_sweep_loses_and_doubles_nothing(mini: Path) -> None:
     words = [sys.executable, ROOT / "run_bench.py", "sweep", "--suite", mini, "--device", "cpu", "--out", run]
     file = run / "rows.jsonl"
     survived = b""
-    for rows_before_the_kill in (1, 9):
+    for more in (1, 6):
         process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while process.poll() is None and not (file.exists() and file.read_bytes().count(b"\n") >= rows_before_the_kill):
+        wanted = survived.count(b"\n") + more
+        while process.poll() is None and not (file.exists() and file.read_bytes().count(b"\n") >= wanted):
             time.sleep(0.002)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         left = file.read_bytes()
         assert left.startswith(survived)
+        assert wanted <= left.count(b"\n") < 12
         survived = left[: left.rfind(b"\n") + 1]
     subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
     assert file.read_bytes().startswith(survived)

@@ -67,7 +67,6 @@ def plugin(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.usefixtures("registered")
 def test_blocks_and_a_plugin_s_own_are_trained_reported_and_not_repeated(
     command: Command, tmp_path: Path, plugin: Path
 ) -> None:
@@ -105,7 +104,6 @@ def test_the_same_seed_gives_the_same_run_however_many_train_at_a_time(command: 
         assert one[key]["curve"][0][:2] == pytest.approx(two[key]["curve"][0][:2], rel=1e-4)
 
 
-@pytest.mark.usefixtures("registered")
 def test_a_block_that_dies_or_raises_is_a_record_and_the_others_are_trained(
     command: Command, tmp_path: Path, plugin: Path
 ) -> None:
@@ -120,7 +118,6 @@ def test_a_block_that_dies_or_raises_is_a_record_and_the_others_are_trained(
     assert "no such luck" in shown
 
 
-@pytest.mark.usefixtures("registered")
 def test_fused_blocks_are_trained_and_priced_beside_those_that_are_as_published(
     command: Command, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from bench.report.digits import MISSING
 from bench.report.frame import build
-from bench.report.then_and_now import claims, comparisons, compiled, markdown
+from bench.report.then_and_now import claims, comparisons, compiled, markdown, overview
 from tests.report.synthetic import row
 
 
@@ -43,13 +43,42 @@ def test_the_published_form_compiled_stands_beside_itself_and_others_beside_it()
     beside = {"impl_ratio": 0.8, "impl_ratio_ci_low": 0.79, "impl_ratio_ci_high": 0.81}
     frame = build([then, now, then | on | beside, now | on | {"impl_ratio": 0.7}])
     (alone,) = compiled(frame)
-    assert alone.title.startswith("As published, and that compiled: 64x64")
+    assert alone.title == "64x64, 512 channels, cpu, fp32, forward, batch 1, published form, compiled over not"
     assert [line[:2] + line[4:6] for line in alone.grid().rows] == [("nl", "compiled", "0.80x", "0.790 to 0.810")]
     assert [[line[1:2] + line[4:5] for line in one.grid().rows] for one in comparisons(frame)] == [
         [("fused", "0.50x")],
         [("fused", "0.70x")],
     ]
     assert alone.title in "\n".join(markdown(frame))
+
+
+def test_all_places_stand_side_by_side() -> None:
+    rows = [*pair("nl", 0.5), *pair("gc", 1.01), *pair("nl", 0.25, size=97), *pair("psp", 0.5, mode="train", batch=2)]
+    found = overview(build(rows))
+    assert found is not None
+    words, grid = found
+    assert words == "512 channels, cpu, fp32, batch 1"
+    assert grid.header == ("block", "64x64, forward", "97x97, forward", "64x64, train")
+    assert grid.rows == (
+        ("nl", "0.50x", "0.25x", ""),
+        ("gc", "≈ 1.01x", "", ""),
+        ("psp, batch 2", "", "", "0.50x"),
+        ("geometric mean", "0.71x", "0.25x", "0.50x"),
+    )
+    assert overview(build([row("nl")])) is None
+
+
+def test_claims_of_compiled_blocks_stand_apart() -> None:
+    rows = []
+    for on in (False, True):
+        for name, ms in (("nl", 10.0), ("gc", 4.0 if on else 1.0)):
+            times = {"latency_ms": ms, "latency_ci_low_ms": ms, "latency_ci_high_ms": ms}
+            then, now = pair(name, 0.5, compiled=on, reference=None, **times)
+            rows += [then, now]
+    judged = claims(build(rows))
+    assert judged is not None
+    found = {line[1]: line[4] for line in judged.rows if line[0] == "gc over nl"}
+    assert (found["reference"], found["reference, compiled"]) == ("0.10x", "0.40x")
 
 
 def test_an_implementation_that_could_not_be_timed_says_its_status() -> None:

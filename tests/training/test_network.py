@@ -138,6 +138,11 @@ def test_implementations(registered: object) -> None:
         check_impl([read_chain("se"), read_chain("mlp")], "fused")
 
 
+def test_a_whole_network_without_the_implementation_is_as_published() -> None:
+    published, other = (build_network("fcn:layers=1+1+1+1", channels=64, impl=impl) for impl in ("reference", "fused"))
+    assert same(published, other)
+
+
 def test_whole_networks_get_the_classes_of_the_data_set() -> None:
     network = build_network("fastfcn", {"layers": "1+1+1+1"}, classes=7, channels=64)
     again = build_network("fastfcn:layers=1+1+1+1", classes=7, channels=64)
