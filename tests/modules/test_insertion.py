@@ -187,8 +187,8 @@ def test_a_stage_that_does_not_exist_is_refused(stage: int) -> None:
     [
         ({"stages": "3+6"}, "stage 6 does not exist; allowed: 2, 3, 4, 5"),
         ({"stages": "c3"}, "option 'stages' of"),
-        ({"place": "after3x3"}, "cannot be 'after3x3'; allowed: after1x1|after_add"),
-        ({"often": "never"}, "cannot be 'never'; allowed: every|alternate|once"),
+        ({"place": "after3x3"}, "cannot be 'after3x3'; did you mean 'after1x1'? allowed: after1x1|after_add"),
+        ({"often": "never"}, "cannot be 'never'; did you mean 'every'? allowed: every|alternate|once"),
         ({"context": "gd"}, "'gd' is not a context block; did you mean 'gald'? allowed: identity, nl,"),
         ({"context": "fpn"}, "'fpn' is of family 'upsample', not a context block"),
         ({"context": "gc/ratio=0"}, "ratio must be at least 1, not 0"),
