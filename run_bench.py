@@ -270,10 +270,10 @@ def recommend(
     sizes: Annotated[str | None, typer.Option(help="Size of the stride-8 feature map: 97x97")] = None,
     channels: Annotated[str | None, typer.Option(help="Channels of the map: 512")] = None,
     batch: Annotated[str | None, typer.Option(help="Images a call: 1")] = None,
-    dtype: Dtype = None,
+    dtype: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16")] = None,
     mode: Annotated[str | None, typer.Option(help="forward or train")] = None,
     impl: Annotated[str | None, typer.Option(help="Implementation; all compete where not given")] = None,
-    memory_format: MemoryFormat = None,
+    memory_format: Annotated[str | None, typer.Option(help="channels_first or channels_last")] = None,
     compile: Annotated[str | None, typer.Option("--compile", help="off or on; both compete where not given")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda")] = None,
     family: Annotated[str, typer.Option(help="context, fusion, upsample, backbone or network")] = "context",
@@ -288,7 +288,7 @@ def recommend(
     format: Print = Format.table,
 ) -> int:
     """Choose the fastest block of a sweep that fits a budget. Exit code 4: none surely does."""
-    from bench.recommend import Budget
+    from bench.budget import Budget
     from bench.recommend import recommend as choose
     from bench.report import carried_by, show_recommendation
 

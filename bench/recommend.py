@@ -5,19 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.budget import FIGURES, Budget
 from bench.row import ROWS, read_rows, refuse_folder_of_runs
 from bench.training.record import PRICED, unpacked
 from modules import registry
 from modules.options import SpecError, nearest
 
 CHOSEN, NONE_FITS = 0, 4
-VERDICTS = ("chosen", "as fast", "fits", "doubtful", "unknown", "over", "lacks")
-FIGURES: Mapping[str, str] = {"ms": "ms", "mib": "MiB", "params": "parameters", "gmacs": "GMACs", "mj": "mJ"}
-"""What can be limited, with its unit."""
+VERDICTS = ("chosen", "close", "fits", "doubtful", "unknown", "over", "lacks", "unsupported")
 _MIB = 2**20
 _EMPTY = "identity"
 _PLACE = ("size", "channels", "batch", "dtype", "mode", "memory_format", "device")
@@ -25,30 +24,8 @@ _CHOICES = ("impl", "compile")
 _FLAGS = {name: f"--{name.replace('_', '-')}" for name in (*_PLACE, *_CHOICES)} | {"size": "--sizes"}
 
 Row = Mapping[str, Any]
-Carried = Mapping[str, Mapping[str, bool]]
-"""Of each trained block, named as a row's is, whether it carries each kind of context that was judged."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What a call of the block may cost, and what the block must be able to do.
-
-    Attributes:
-        most: limits by the names of `FIGURES`: milliseconds of a call, MiB of its peak above weights and inputs,
-            parameters, 1e9 multiply-adds of a forward pass, millijoules of a call.
-        carries: kinds of context.
-
-    Raises:
-        SpecError: a limit that is no positive number.
-    """
-
-    most: Mapping[str, float] = field(default_factory=dict)
-    carries: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name, value in self.most.items():
-            if not (math.isfinite(value) and value > 0):
-                raise SpecError(f"--max-{name} must be a number above 0, not {value:g}")
+Carried = Mapping[str, Mapping[str, bool | None]]
+"""Of each trained block, named as a row's is, whether it carries each kind of context; null where that is not told."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +39,8 @@ class Offer:
         low_ms, high_ms: the 95 % interval of the median time.
         floor: relative noise floor of its group; 0 where it has none.
         carries: kinds of context; null where it was not trained so.
+        untold: kinds of context of which its training runs do not tell.
+        status: of its row.
         verdict: one of `VERDICTS`.
         reason: of the verdict, where it needs one.
     """
@@ -73,6 +52,8 @@ class Offer:
     high_ms: float | None
     floor: float
     carries: tuple[str, ...] | None
+    untold: tuple[str, ...]
+    status: str
     verdict: str = ""
     reason: str = ""
 
@@ -121,14 +102,10 @@ class Recommendation:
             also = f"; {doubtful.name} may: {doubtful.reason}" if doubtful else ""
             return f"{self.place}: none of {len(self.offers)} surely fits{also}"
         first = self.offers[0]
-        fitting = sum(offer.verdict in ("chosen", "as fast", "fits") for offer in self.offers)
-        equal = [offer.name for offer in self.offers if offer.verdict == "as fast"]
-        if not equal:
-            return f"{self.place}: {first.name} is the fastest of {fitting} that fit"
-        return (
-            f"{self.place}: {first.name} needs least memory of the fastest of {fitting} that fit, whose times "
-            f"cannot be told apart; the others are {', '.join(equal)}"
-        )
+        fitting = sum(offer.verdict in ("chosen", "close", "fits") for offer in self.offers)
+        close = [offer.name for offer in self.offers if offer.verdict == "close"]
+        told = f"; close, by intervals that meet: {', '.join(close)}" if close else ""
+        return f"{self.place}: {first.name} is the fastest of {fitting} that fit{told}"
 
     def rows(self) -> list[dict[str, Any]]:
         """The offers as flat records."""
@@ -142,7 +119,7 @@ def recommend(
     family: str = "context",
     carried: Carried | None = None,
 ) -> Recommendation:
-    """The fastest block of a run that fits a budget; where several cannot be told apart by time, the smallest of them.
+    """The block of a run that has the least median time of those that fit a budget, and which are close to it.
 
     Args:
         run: folder of a sweep.
@@ -164,6 +141,9 @@ def recommend(
         if kind not in kinds:
             raise SpecError(f"--trained judges no kind '{kind}'{nearest(kind, kinds)}")
     refuse_folder_of_runs(run)
+    if not (run / ROWS).exists():
+        below = ", ".join(str(path.parent) for path in sorted(run.glob(f"*/{ROWS}")))
+        raise SpecError(f"'{run}' is no folder of a sweep{f'; sweeps in it: {below}' if below else ''}")
     found, words = _at([_spelled_out(row) for row in read_rows(run / ROWS)], place, family, run)
     on_device = any(row["cuda_peak_bytes"] is not None for row in found)
     offers = [_offer(row, on_device, carried) for row in found if row["label"] != _EMPTY]
@@ -205,6 +185,8 @@ def _at(rows: Sequence[Row], place: Mapping[str, str | None], family: str, run: 
 
 
 def _where(rows: Sequence[Row], name: str, given: str, flag: str) -> list[Row]:
+    if "," in given:
+        raise SpecError(f"{flag} takes one value, not '{given}'; in the run: {', '.join(_values(rows, name))}")
     found = [row for row in rows if str(row[name]) == given]
     if not found:
         raise SpecError(f"no row of {flag} {given} in the run{nearest(given, _values(rows, name))}")
@@ -235,6 +217,8 @@ def _offer(row: Row, on_device: bool, carried: Carried | None) -> Offer:
         high_ms=row["latency_ci_high_ms"] if measured else None,
         floor=row["noise_floor"] or 0.0,
         carries=None if trained is None else tuple(kind for kind, whole in trained.items() if whole),
+        untold=tuple(kind for kind, whole in (trained or {}).items() if whole is None),
+        status=row["status"],
         reason=untimed or ("" if trained is not None else _trained_as(row["spelled"], carried)),
     )
 
@@ -256,10 +240,12 @@ def _judge(offer: Offer, budget: Budget) -> Offer:
     """The offer with its verdict: the worst that a limit gives it."""
     found = [_held_against(offer, name, most) for name, most in budget.most.items()]
     if offer.figures["ms"] is None or (budget.carries and offer.carries is None):
-        found.append(("unknown", offer.reason))
+        found.append(("unsupported" if offer.status == "unsupported" else "unknown", offer.reason))
+    untold = [kind for kind in budget.carries if kind in offer.untold]
+    found += [("unknown", f"its training runs are too few to tell of {' and '.join(untold)}")] if untold else []
     carries = budget.carries if offer.carries is None else offer.carries
-    lacking = [kind for kind in budget.carries if kind not in carries]
-    found += [("lacks", f"does not carry {' and '.join(lacking)}")] if lacking else []
+    lacking = [kind for kind in budget.carries if kind not in (*carries, *untold)]
+    found += [("lacks", f"does not carry {' and '.join(lacking)} in every seed")] if lacking else []
     verdict = max((verdict for verdict, _ in found), key=VERDICTS.index, default="fits")
     reasons = dict.fromkeys(reason for own, reason in found if own == verdict and reason)
     return dataclasses.replace(offer, verdict=verdict, reason="; ".join(reasons))
@@ -280,21 +266,19 @@ def _held_against(offer: Offer, name: str, most: float) -> tuple[str, str]:
 
 
 def _choose(offers: Sequence[Offer]) -> list[Offer]:
-    """In order, with the fastest that fits chosen, or of those as fast the one that needs least memory."""
+    """In order, with the fastest that fits chosen and those close to it next."""
     order = sorted(offers, key=lambda offer: (VERDICTS.index(offer.verdict), offer.ms))
     fitting = [offer for offer in order if offer.verdict == "fits"]
     if not fitting:
         return order
-    equal = [offer for offer in fitting if _as_fast(offer, fitting[0])]
-    chosen = min(equal, key=lambda offer: (math.inf if (mib := offer.figures["mib"]) is None else mib, offer.ms))
-    rest = [dataclasses.replace(offer, verdict="as fast") for offer in equal if offer is not chosen]
-    others = [offer for offer in order if not any(offer is one for one in equal)]
-    return [dataclasses.replace(chosen, verdict="chosen"), *rest, *others]
+    first = fitting[0]
+    verdicts = {id(offer): "close" for offer in fitting if _close(offer, first)} | {id(first): "chosen"}
+    judged = [dataclasses.replace(offer, verdict=verdicts.get(id(offer), offer.verdict)) for offer in order]
+    return sorted(judged, key=lambda offer: (VERDICTS.index(offer.verdict), offer.ms))
 
 
-def _as_fast(offer: Offer, best: Offer) -> bool:
-    """Whether a time cannot be told from the best: the intervals meet, or the noise floor of either group spans the
-    gap between them."""
+def _close(offer: Offer, best: Offer) -> bool:
+    """Whether the interval of a time meets that of the best, or the noise floor of either group spans the gap."""
     low = offer.ms if offer.low_ms is None else offer.low_ms
     high = best.ms if best.high_ms is None else best.high_ms
-    return offer is best or low <= high * (1 + max(offer.floor, best.floor))
+    return low <= high * (1 + max(offer.floor, best.floor))

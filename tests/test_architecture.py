@@ -38,7 +38,7 @@ LINE = (
     ("bench.regression",),
     ("bench.selftest",),
     ("bench.training",),
-    ("bench.recommend",),
+    ("bench.budget", "bench.recommend"),
     ("bench.profiling", "bench.attention"),
 )
 REPORT = "bench.report"

@@ -42,8 +42,9 @@ def carries(block: Block, part: Part, compared: Mapping[tuple[str, str], Differe
     return f"{words} (baseline)" if block.label == baseline else words
 
 
-def carried_by(folder: Path, baseline: str = "identity") -> dict[str, dict[str, bool]]:
-    """Of each block of a folder of training runs, whether it carries each kind of context that was judged.
+def carried_by(folder: Path, baseline: str = "identity") -> dict[str, dict[str, bool | None]]:
+    """Of each block of a folder of training runs, whether it carries each kind of context; null where one seed or a
+    missing baseline does not tell.
 
     Blocks are named as rows name them: by entry and the options that were trained, such as `gc:ratio=4` where training
     sets that ratio, and once more as the entry that prices what was trained. Of the runs that ended well every one must
@@ -53,6 +54,8 @@ def carried_by(folder: Path, baseline: str = "identity") -> dict[str, dict[str, 
         RunError: the folder has no training runs that tell kinds of context, runs that do not compare, or none of the
             baseline.
     """
+    if not (folder / RUNS).exists():
+        raise RunError(f"'{folder}' holds no training runs (--trained): it has no {RUNS}")
     found = [part for part in parts(read_records(folder / RUNS)) if part.kinds()]
     if len(found) != 1:
         told = "; ".join(part.words() for part in found) or "none that tells kinds of context"
@@ -62,11 +65,11 @@ def carried_by(folder: Path, baseline: str = "identity") -> dict[str, dict[str, 
         labels = ", ".join(block.label for block in part.blocks)
         raise RunError(f"'{folder}' has no run of a baseline '{baseline}' (--baseline); trained: {labels}")
     compared = {(one.label, one.figure): one for one in differences(part, baseline)}
-    known: dict[str, dict[str, bool]] = {}
+    known: dict[str, dict[str, bool | None]] = {}
     for block in part.blocks:
         if block.runs:
-            whole = {kind for kind, _, wholly in _judged(block, part, compared, baseline) if wholly}
-            kinds = {kind: kind in whole for kind in part.kinds()}
+            judged = {kind: wholly for kind, _, wholly in _judged(block, part, compared, baseline)}
+            kinds = {kind: judged.get(kind, False) for kind in part.kinds()}
             known[label(str(block.any("entry")), block.any("options") or {})] = kinds
             known[f"{PRICED}:chain={packed(block.label)}"] = kinds
     return known
@@ -74,8 +77,8 @@ def carried_by(folder: Path, baseline: str = "identity") -> dict[str, dict[str, 
 
 def _judged(
     block: Block, part: Part, compared: Mapping[tuple[str, str], Difference], baseline: str
-) -> Iterator[tuple[str, str, bool]]:
-    """Each kind of which the block carries something, in words, and whether it does in every seed."""
+) -> Iterator[tuple[str, str, bool | None]]:
+    """Each kind of which the block carries something, in words, and whether it does in every seed, null for unknown."""
     for kind in part.kinds():
         figure = f"resolving.{kind}"
         seen = block.values(figure)
@@ -87,6 +90,6 @@ def _judged(
         elif seen and block.label != baseline:
             difference = compared.get((block.label, figure))
             if difference is None or difference.low is None:
-                yield kind, f"{kind} ?", False
+                yield kind, f"{kind} ?", None
             elif difference.low > REGIONAL_ABOVE:
                 yield kind, f"{kind} ({difference.mean:+.1f})", True

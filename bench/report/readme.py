@@ -87,7 +87,8 @@ def ratios_section(run: Path, shown: str) -> str:
     words, grid = found
     machine = "" if frame["env"].nunique() > 1 else f" on {read_machine(run).line()}"
     floors = sorted(floor for group in all_groups(frame) for _, floor, _ in group.floors())
-    told = f"Time now over then: {words}{machine}. ≈ marks a tie. {_floors(floors)} With times, intervals and memory:"
+    told = f"Time now over then, or as a column says: {words}{machine}. ≈ marks a tie. {_floors(floors)}"
+    told += " With times, intervals and memory:"
     return f"{grid.markdown()}\n\n{told} `{shown}/report.md`."
 
 

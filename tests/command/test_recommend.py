@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench.recommend import Budget, Recommendation, recommend
+from bench.budget import Budget
+from bench.recommend import Recommendation, recommend
 from tests.report.synthetic import row, write_run
 
 Command = Callable[..., tuple[int, str, str]]
@@ -52,11 +53,12 @@ def verdicts(found: Recommendation) -> list[tuple[str, str]]:
     return [(offer.block, offer.verdict) for offer in found.offers]
 
 
-def test_of_those_that_cannot_be_told_apart_the_smallest_is_chosen_and_the_others_are_named(folder: Path) -> None:
+def test_the_fastest_that_fits_is_chosen_and_those_close_to_it_are_named(folder: Path) -> None:
     found = asked(folder, ms=3.5)
-    assert verdicts(found)[:3] == [("snl", "chosen"), ("gc", "as fast"), ("apnb", "fits")]
-    assert "snl (reference) needs least memory of the fastest of 3 that fit" in found.summary
-    assert found.summary.endswith("the others are gc (reference)")
+    assert verdicts(found)[:3] == [("gc", "chosen"), ("snl", "close"), ("apnb", "fits")]
+    assert found.summary.endswith(
+        "gc (reference) is the fastest of 3 that fit; close, by intervals that meet: snl (reference)"
+    )
     assert found.exit_code == 0
 
 
@@ -112,7 +114,7 @@ def test_kinds_of_context_are_asked_for_by_what_training_showed(folder: Path) ->
         ("gc", "lacks"),
         ("psp", "lacks"),
     ]
-    assert {offer.reason for offer in found.offers[-2:]} == {"does not carry pairwise"}
+    assert {offer.reason for offer in found.offers[-2:]} == {"does not carry pairwise in every seed"}
 
 
 def test_a_block_carries_what_was_shown_with_its_own_options(tmp_path: Path) -> None:
@@ -139,15 +141,26 @@ def test_a_kind_that_none_carries_is_an_answer(folder: Path) -> None:
 
 
 def test_the_wider_noise_floor_of_two_groups_decides(tmp_path: Path) -> None:
-    rows = [timed("gc", 1.0, 1.0, 1.0, 9), timed("snl", 1.05, 1.05, 1.05, 5) | {"noise_floor": 0.1}]
-    assert verdicts(asked(write_run(tmp_path / "run", rows))) == [("snl", "chosen"), ("gc", "as fast")]
+    rows = [timed("gc", 1.0, 1.0, 1.0), timed("snl", 1.05, 1.05, 1.05) | {"noise_floor": 0.1}]
+    assert verdicts(asked(write_run(tmp_path / "run", rows))) == [("gc", "chosen"), ("snl", "close")]
     rows[1]["noise_floor"] = None
     assert verdicts(asked(write_run(tmp_path / "other", rows))) == [("gc", "chosen"), ("snl", "fits")]
 
 
-def test_at_equal_time_and_memory_the_faster_median_is_chosen(tmp_path: Path) -> None:
-    rows = [timed("snl", 0.9, 1.1, 1.2, 8), timed("gc", 0.9, 1.0, 1.2, 8)]
-    assert verdicts(asked(write_run(tmp_path / "run", rows))) == [("gc", "chosen"), ("snl", "as fast")]
+def test_what_one_seed_does_not_tell_is_unknown_not_lacking(folder: Path) -> None:
+    one = {"scene": True, "regional": None}
+    found = {offer.block: offer for offer in asked(folder, {"gc": one, "nl": kinds()}, ("regional",)).offers}
+    assert (found["gc"].verdict, found["gc"].reason) == (
+        "unknown",
+        "its training runs are too few to tell of regional",
+    )
+    assert found["nl"].verdict == "lacks"
+
+
+def test_what_cannot_run_at_all_comes_last(tmp_path: Path) -> None:
+    gone = {"status": "unsupported", "reason": "needs a map of at least 15x15", "latency_ms": None}
+    found = asked(write_run(tmp_path / "run", [row("ldv1", **gone), timed("nl", 9, 10, 11)]), ms=1.0)
+    assert verdicts(found) == [("nl", "over"), ("ldv1", "unsupported")]
 
 
 def test_what_surely_does_not_fit_is_not_unknown(tmp_path: Path) -> None:
@@ -173,7 +186,8 @@ def test_implementations_compete(tmp_path: Path) -> None:
         (("--max-ms", "0"), "--max-ms must be a number above 0, not 0"),
         (("--max-mib", "nan"), "--max-mib must be a number above 0, not nan"),
         (("--carries", "scene"), "--carries needs --trained"),
-        (("--trained", "nowhere"), "cannot read 'nowhere/runs.jsonl'"),
+        (("--trained", "nowhere"), "'nowhere' holds no training runs (--trained): it has no runs.jsonl"),
+        (("--sizes", "64x64,97x97"), "--sizes takes one value, not '64x64,97x97'; in the run: 64x64, 97x97"),
     ],
 )
 def test_what_cannot_be_answered_is_refused(
@@ -193,6 +207,12 @@ def test_a_folder_of_several_runs_names_them(command: Command, tmp_path: Path) -
     code, _, err = command("recommend", tmp_path)
     assert code == 2
     assert f"holds a run for each kind of device; give one of them: {run}" in err
+
+
+def test_a_folder_without_a_sweep_names_those_in_it(command: Command) -> None:
+    code, _, err = command("recommend", RECORDED / "h200")
+    assert code == 2
+    assert f"h200' is no folder of a sweep; sweeps in it: {RECORDED / 'h200' / 'default'}, " in err
 
 
 def test_the_recorded_runs_answer_as_the_readme_says(command: Command) -> None:
