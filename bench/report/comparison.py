@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.report.digits import MISSING, number, percent, significant, times
-from bench.report.formats import Grid, latex_text, render
+from bench.report.formats import Grid, render_answer
 
 LEGEND = (
     "ratio: new over old median; interval: of that ratio at 95 %, before the floor widens it; floor: what noise alone "
@@ -24,15 +24,8 @@ def show_comparison(cells: Sequence[Mapping[str, Any]], summary: str, notes: Seq
         notes: what has to be known of all cells.
         format: one of `FORMATS`.
     """
-    if format in ("json", "csv"):
-        return render([dict(cell) for cell in cells], format)
     grid = Grid(HEADER, tuple(_line(cell) for cell in cells), "lrrrrrll")
-    if format == "latex":
-        return "\n".join([*(f"% {latex_text(line)}" for line in (summary, *notes)), grid.latex()])
-    if format == "markdown":
-        told = "".join(f"- {note}\n" for note in (*notes, LEGEND))
-        return f"**{summary}**\n\n{grid.markdown()}\n\n{told}".rstrip("\n")
-    return "\n".join([grid.plain(), "", *(f"note: {note}" for note in notes), LEGEND, summary])
+    return render_answer(cells, grid, summary, notes, format, LEGEND)
 
 
 def _line(cell: Mapping[str, Any]) -> tuple[str, ...]:

@@ -79,6 +79,34 @@ def render(data: pd.DataFrame | Sequence[Mapping[str, Any]], format: str) -> str
     return {"table": shown.plain, "latex": shown.latex, "markdown": shown.markdown}[format]()
 
 
+def render_answer(
+    records: Sequence[Mapping[str, Any]],
+    table: Grid,
+    summary: str,
+    notes: Sequence[str],
+    format: str,
+    legend: str | None = None,
+) -> str:
+    """A table with what has to be known of it and a line that sums it up; json and csv hold the raw records alone.
+
+    Args:
+        records: raw, one a line of the table.
+        table: what is shown of them.
+        summary: one line that closes, or heads, the table.
+        notes: what has to be known of all lines.
+        format: one of `FORMATS`.
+        legend: how to read the columns, for a terminal and Markdown.
+    """
+    if format in ("json", "csv"):
+        return render(records, format)
+    if format == "latex":
+        return "\n".join([*(f"% {latex_text(line)}" for line in (summary, *notes)), table.latex()])
+    legends = [] if legend is None else [legend]
+    if format == "markdown":
+        return "\n".join([f"**{summary}**\n\n{table.markdown()}\n", *(f"- {note}" for note in (*notes, *legends))])
+    return "\n".join([table.plain(), "", *(f"note: {note}" for note in notes), *legends, summary])
+
+
 def csv(frame: pd.DataFrame) -> str:
     """Raw values, comma separated; lists are joined by `;`, what is null is empty."""
     flat = frame.copy()

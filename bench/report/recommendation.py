@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.report.digits import MISSING, count, number, plus_minus, significant
-from bench.report.formats import Grid, latex_text, render
+from bench.report.formats import Grid, render_answer
 
 
 def show_recommendation(offers: Sequence[Mapping[str, Any]], summary: str, notes: Sequence[str], format: str) -> str:
@@ -18,18 +18,12 @@ def show_recommendation(offers: Sequence[Mapping[str, Any]], summary: str, notes
         notes: what has to be known of all offers.
         format: one of `FORMATS`.
     """
-    if format in ("json", "csv"):
-        return render([dict(offer) for offer in offers], format)
     energy, carries = (any(offer[name] is not None for offer in offers) for name in ("mj", "carries"))
     header = ("block", "form", "ms", "MiB", "params", "GMACs", *(["mJ"] if energy else []))
     header = (*header, *(["carries"] if carries else []), "verdict", "why")
     rows = tuple(_line(offer, energy, carries) for offer in offers)
     grid = Grid(header, rows, "ll" + "r" * (4 + energy) + "l" * (2 + carries))
-    if format == "latex":
-        return "\n".join([*(f"% {latex_text(line)}" for line in (summary, *notes)), grid.latex()])
-    if format == "markdown":
-        return f"**{summary}**\n\n{grid.markdown()}\n\n" + "\n".join(f"- {note}" for note in notes)
-    return "\n".join([grid.plain(), "", *(f"note: {note}" for note in notes), summary])
+    return render_answer(offers, grid, summary, notes, format)
 
 
 def _line(offer: Mapping[str, Any], energy: bool, carries: bool) -> tuple[str, ...]:
