@@ -20,9 +20,9 @@ from modules.options import SpecError, nearest
 
 DEVICE_KINDS = ("cpu", "cuda")
 _PACKAGES = ("torch", "fvcore", "numpy")
-_CGROUP_FILES = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+_CGROUPS = (  # limit, use, and within it the cache of files that nobody has read lately, which makes room when needed
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
 )
 
 
@@ -103,20 +103,28 @@ def git_revision() -> str | None:
         return None
 
 
-def available_bytes(device: str) -> int:
-    """Memory that a case may still take on the device."""
+def available_bytes(device: str, proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Memory that a case may still take on the device: of a container, what its limit leaves."""
     if device == "cuda":
         free, _ = torch.cuda.mem_get_info()
         return int(free) + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                free = int(line.split()[1]) * 1024
-    for limit, used in _CGROUP_FILES:
+    kib = _named(proc / "meminfo", "MemAvailable:")
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if kib is None else kib * 1024
+    for limit, used, stat, cache in _CGROUPS:
         with contextlib.suppress(OSError, ValueError):  # no such limit here, or none set ("max")
-            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+            most = int((cgroup / limit).read_text())
+            free = min(free, most - int((cgroup / used).read_text()) + (_named(cgroup / stat, cache) or 0))
     return max(free, 0)
+
+
+def _named(file: Path, name: str) -> int | None:
+    """The number behind a name at the beginning of a line; null where the file or the line is not there."""
+    with contextlib.suppress(OSError):
+        for line in file.read_text().splitlines():
+            first, _, rest = line.partition(" ")
+            if first == name:
+                return int(rest.split()[0])
+    return None
 
 
 def _cpu_model() -> str:

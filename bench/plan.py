@@ -75,7 +75,7 @@ class PlannedGroup:
     Attributes:
         members: those to measure and write.
         reference: the case that ratios are taken to, whether or not its row is to be written; null without one.
-        note: why there is none although one was asked for.
+        note: why there is none although one was asked for; empty otherwise.
     """
 
     members: tuple[Verdict, ...]
@@ -239,7 +239,7 @@ def _fitting(members: list[Verdict], reference: Verdict | None, free_bytes: int 
     """
     note = ""
     if reference is not None and reference.status != "ok":
-        note = f"no ratios: {reference.case.label} is {reference.status}: {reference.reason}"
+        note = f"{reference.case.label} is {reference.status}: {reference.reason}"
         reference = None
     parts: list[list[Verdict]] = [[]]
     for member in members:
@@ -249,7 +249,7 @@ def _fitting(members: list[Verdict], reference: Verdict | None, free_bytes: int 
     groups = []
     for part in parts:
         together = _fits(part, reference, free_bytes)
-        apart = f"no ratios: {reference.case.label} does not fit beside it" if reference and not together else note
+        apart = f"{reference.case.label} does not fit beside it" if reference and not together else note
         groups.append(PlannedGroup(tuple(part), reference if together else None, apart))
     return groups
 

@@ -33,7 +33,7 @@ FIELDS = (
     *("memory_clock_mhz", "foreign_processes", "cpu_mhz", "load_average", "steal", "foreign_cpus"),
     *("disturbed_rounds", "disturbed_by", "unused_samples", "telemetry_missing"),
     *("impl_ratio", "impl_ratio_ci_low", "impl_ratio_ci_high", "checked_at", "rested_seconds"),
-    *("node", "device_name"),
+    *("node", "device_name", "ratio_missing"),
 )
 ADDED = FIELDS[FIELDS.index("memory_clock_mhz") :]
 

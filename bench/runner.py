@@ -17,6 +17,8 @@ from bench.row import make_row
 from bench.store import Store
 from bench.trial import Broken
 
+_ALONE = "measured alone, after memory ran out beside the rest of its group"
+
 
 class Watcher(Protocol):
     """Someone who wants to know how far the sweep is."""
@@ -111,10 +113,11 @@ class Runner:
 
     def measure(self, group: PlannedGroup) -> None:
         """Measure a group and write its rows; groups may be measured in several threads."""
-        self.watcher.group(_title(group), group.note, self._done, self.plan.to_measure)
+        note = f"no ratios: {group.note}" if group.note else ""
+        self.watcher.group(_title(group), note, self._done, self.plan.to_measure)
         crowded_out = self._measure(group)
         for verdict in crowded_out:
-            self._measure(PlannedGroup((verdict,), None))
+            self._measure(PlannedGroup((verdict,), None, _ALONE if group.reference else group.note))
         with self._writing:
             self._done += len(group.members)
 
@@ -160,8 +163,8 @@ class Runner:
             return []
         if group.reference is None or broken.label != group.reference.case.name:
             return self._measure(replace(group, members=tuple(rest)))
-        note = f"no ratios: {label} {broken.status}: {broken.reason}"
-        self.watcher.note(note)
+        note = f"{label} {broken.status}: {broken.reason}"
+        self.watcher.note(f"no ratios: {note}")
         return self._measure(PlannedGroup(tuple(rest), None, note))
 
     def _write(self, verdict: Verdict, fields: Mapping[str, object], started_at: str, reference: str | None) -> None:

@@ -112,7 +112,7 @@ class Trial:
         self.seed = int(pacing.key[:8], 16)
         self.on_cuda = pacing.device == "cuda"
         self._weights, self._on_step, self._method = weights, on_step, method
-        self._reference = group.reference.case if group.reference else None
+        self._reference, self._note = group.reference.case if group.reference else None, group.note
         self._works: dict[str, Workload] = {}
         self._peaks: dict[str, CudaPeak] = {}
         self._checked: dict[str, str] = {}
@@ -172,7 +172,15 @@ class Trial:
             fields |= {"cuda_peak_bytes": peak.allocated, "cuda_reserved_bytes": peak.reserved}
         if self._reference is not None and whole:
             return fields | {"reference": self._reference.label}
-        return fields | {"ratio": None, "ratio_ci_low": None, "ratio_ci_high": None}
+        return fields | {"ratio": None, "ratio_ci_low": None, "ratio_ci_high": None, "ratio_missing": self._unpaired()}
+
+    def _unpaired(self) -> str | None:
+        """Why members have no ratio although one was asked for; null where none was."""
+        error = self._pace.failure or self._twin.failure
+        if self._reference is None or error is None:
+            return self._note or None
+        told = failure(error)
+        return f"{self._reference.label} {told['status']}: {told['reason']}"
 
     def _against(self, case: Case) -> Member:
         """The member that a case's ratio is taken to: the reference in the same implementation, where it is there."""

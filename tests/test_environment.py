@@ -30,6 +30,30 @@ def test_available_memory_is_what_the_system_says() -> None:
     assert 0 < available_bytes("cpu") <= total
 
 
+@pytest.mark.parametrize(
+    "names", [("", "max", "current", ""), ("memory", "limit_in_bytes", "usage_in_bytes", "total_")]
+)
+def test_of_a_container_what_its_limit_leaves_is_available(tmp_path: Path, names: tuple[str, str, str, str]) -> None:
+    folder, limit, used, prefix = names
+    there = tmp_path / folder
+    there.mkdir(exist_ok=True)
+    (tmp_path / "meminfo").write_text("MemTotal:       9 kB\nMemAvailable:    8000 kB\n")
+
+    def available() -> int:
+        return available_bytes("cpu", proc=tmp_path, cgroup=tmp_path)
+
+    assert available() == 8000 * 1024
+    (there / f"memory.{used}").write_text("900000\n")
+    (there / f"memory.{limit}").write_text("max\n")
+    assert available() == 8000 * 1024
+    (there / f"memory.{limit}").write_text("1000000\n")
+    assert available() == 100_000
+    (there / "memory.stat").write_text(f"active_file 7\n{prefix}inactive_file 300000\n")
+    assert available() == 400_000  # files in the cache make room
+    (there / f"memory.{used}").write_text("2000000\n")
+    assert available() == 0
+
+
 def test_the_revision_is_the_commit_with_a_mark_for_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def git(*words: str) -> str:
         identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")

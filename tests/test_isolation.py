@@ -120,14 +120,18 @@ def test_each_way_to_fail_has_its_status_and_the_others_are_measured(folder: Pat
     assert rows["snl"]["ratio"] is not None
 
 
-def test_without_its_reference_a_group_is_measured_without_ratios(folder: Path) -> None:
-    done = subprocess.run(
-        sweep(folder, "snl,aborts", "--reference", "aborts"), cwd=ROOT, capture_output=True, text=True
-    )
+@pytest.mark.parametrize(
+    ("reference", "told"), [("aborts", "worker killed by SIGABRT"), ("raises", "RuntimeError: no luck")]
+)
+def test_without_its_reference_a_group_is_measured_without_ratios(folder: Path, reference: str, told: str) -> None:
+    words = sweep(folder, f"snl,{reference}", "--reference", reference)
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
 
     rows = rows_of(folder)
-    assert (rows["aborts"]["status"], rows["snl"]["status"], rows["snl"]["ratio"]) == ("crashed", "ok", None)
-    assert "no ratios: aborts crashed" in done.stdout
+    assert (rows[reference]["status"], rows["snl"]["status"], rows["snl"]["ratio"]) == ("crashed", "ok", None)
+    assert str(rows["snl"]["ratio_missing"]).startswith(f"{reference} crashed: {told}")
+    assert f"{reference} crashed: {told}" in done.stdout + done.stderr
+    assert f"no ratio: snl ({reference} crashed: {told}" in (folder / "run" / "report.md").read_text()
 
 
 @pytest.fixture

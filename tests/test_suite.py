@@ -117,7 +117,7 @@ def test_a_reference_that_is_skipped_is_missed_aloud() -> None:
     suite = read_suite({**SMALL, "skip": [{"reason": "slow", "blocks": "nl"}]}, "x")
     for group in make_plan(suite, "cpu", {}, None).groups:
         assert group.reference is None
-        assert group.note == "no ratios: nl is skipped: slow"
+        assert group.note == "nl is skipped: slow"
 
 
 def test_other_blocks_make_one_grid_with_the_reference_of_the_suite() -> None:

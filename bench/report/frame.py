@@ -17,7 +17,7 @@ from bench.training.record import PRICED, unpacked
 TEXT = (
     *("key", "run", "suite", "git", "method", "env", "started_at", "repro"),
     *("entry", "family", "impl", "dtype", "memory_format", "mode", "device"),
-    *("status", "reason", "stop_reason", "reference", "checked_at", "node", "device_name"),
+    *("status", "reason", "stop_reason", "reference", "checked_at", "node", "device_name", "ratio_missing"),
 )
 COUNTS = (
     *("schema", "height", "width", "channels", "batch", "calls_per_sample", "rounds"),

@@ -95,11 +95,13 @@ def status(row: dict[Any, Any]) -> str:
 
 
 def failures(rows: Iterable[dict[Any, Any]]) -> list[str]:
-    """One line for each status and reason, naming the blocks that share them."""
+    """One line for each status and reason, and each reason for no ratio, naming the blocks that share them."""
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row["status"] != "ok":
             found.setdefault((status(row), row["reason"] or "no reason recorded"), []).append(row["label"])
+        elif row["ratio_missing"]:
+            found.setdefault(("no ratio", row["ratio_missing"]), []).append(row["label"])
     return [f"{word}: {', '.join(labels)} ({reason})" for (word, reason), labels in found.items()]
 
 
