@@ -84,7 +84,9 @@ class InProcess:
 
         def tell(step: int, round: int) -> None:
             nonlocal seen
-            if round < 0 or round > seen:  # no more than once a round, so that little is drawn between samples
+            if step < len(steps) and (
+                round < 0 or round > seen
+            ):  # no more than once a round, so that little is drawn between samples
                 seen = round
                 on_step(steps[step], round)
 

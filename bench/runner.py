@@ -127,13 +127,18 @@ class Runner:
             self._write(verdict, {"status": verdict.status, "reason": verdict.reason}, _now(), None)
 
     def _measure(self, group: PlannedGroup) -> list[Verdict]:
-        """Measure a group and write its rows; if a block breaks it, the others are measured again without that one.
+        """Measure a group and write its rows; if a block breaks it, the others are measured again without that one, if
+        none did, all of them are, once.
 
         Returns:
             Members that ran out of memory beside the others; they have no row yet and deserve a try alone.
         """
         started_at = _now()
         result = self.measurer.measure(group, self.watcher.step)
+        if result.broken is not None and result.broken.label is None and not result.broken.killed:
+            told = f"{result.broken.status} with no block in hand, measured again: {result.broken.reason}"
+            self.watcher.note(f"{_title(group)}: {told}")
+            result = self.measurer.measure(group, self.watcher.step)
         with self._writing:
             self.summary.busy_seconds += result.busy_seconds
         if result.broken is not None:

@@ -80,7 +80,8 @@ def measure_group(
         method, clock: how.
         weights: for one of the blocks.
         probe: looks at the machine between rounds.
-        on_step: told (number in `group.steps`, round) of what is taken in hand; round is -1 before sampling.
+        on_step: told (number in `group.steps`, round) of what is taken in hand; round is -1 before sampling. After it
+            the number is one beyond them: whatever happens then is not a block's doing.
     """
     trial = Trial(group, method, weights, on_step)
     sampler = Sampler(clock, method, on_member=trial.step, probe=probe, flush=flush_for(method, group.pacing.device))
@@ -88,6 +89,7 @@ def measure_group(
     poison = trial.poison()
     if poison is not None:
         return GroupResult({}, {}, sampler.busy_seconds, poison)
+    on_step(len(group.steps), -1)
     fields = {verdict.case.name: trial.outcome(verdict, sampler) for verdict in group.members}
     result = GroupResult(fields, dict(trial.figures), sampler.busy_seconds)
     trial.release()

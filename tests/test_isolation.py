@@ -71,6 +71,25 @@ def _(x):
     raise RuntimeError("no luck")
 
 
+@register("dies_late", family="context")
+class DiesLate(nn.Module):
+    \"\"\"Takes the process with it when it is freed, once.\"\"\"
+
+    used = False
+
+    def __init__(self, channels):
+        super().__init__()
+
+    def forward(self, x):
+        self.used = x.device.type != "meta"
+        return x * 2
+
+    def __del__(self):
+        if self.used and not os.path.exists(__file__ + ".died"):
+            open(__file__ + ".died", "w").close()
+            os._exit(3)
+
+
 @register("aborts_on_meta", family="context")
 class AbortsOnMeta(nn.Module):
     \"\"\"Dies where it is traced.\"\"\"
@@ -132,6 +151,16 @@ def test_without_its_reference_a_group_is_measured_without_ratios(folder: Path, 
     assert str(rows["snl"]["ratio_missing"]).startswith(f"{reference} crashed: {told}")
     assert f"{reference} crashed: {told}" in done.stdout + done.stderr
     assert f"no ratio: snl ({reference} crashed: {told}" in (folder / "run" / "report.md").read_text()
+
+
+def test_what_ends_a_worker_after_sampling_is_blamed_on_no_block(folder: Path) -> None:
+    done = subprocess.run(sweep(folder, "snl,dies_late,nl"), cwd=ROOT, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert {name: row["status"] for name, row in rows_of(folder).items()} == dict.fromkeys(
+        ("snl", "dies_late", "nl"), "ok"
+    )
+    assert "crashed with no block in hand, measured again: worker ended with exit code 3" in done.stdout + done.stderr
 
 
 @pytest.fixture

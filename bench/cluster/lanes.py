@@ -93,7 +93,7 @@ class Remote:
         except NodesLost as lost:
             if lost.gone:
                 raise
-            return GroupResult({}, {}, 0.0, Broken(None, "crashed", str(lost)))
+            return GroupResult({}, {}, 0.0, Broken(None, "crashed", str(lost), killed=True))
         except OutOfMemory as error:
             fields = {"status": "oom", "reason": str(error)}
             names = {verdict.case.name: verdict.figures for verdict in group.members}

@@ -142,6 +142,27 @@ def test_a_group_whose_node_is_lost_again_and_again_is_crashed(tmp_path: Path, s
     assert statuses == {8: ("ok", None), 12: ("crashed", "lost 3 times: NodeDiedError")}
 
 
+@pytest.mark.parametrize(("times", "status"), [(1, "ok"), (2, "crashed")])
+def test_a_worker_lost_with_no_block_in_hand_is_no_blocks_fault(
+    tmp_path: Path, suite: Suite, lane: MakeLane, told: Console, times: int, status: str
+) -> None:
+    lost = [Broken(None, "crashed", "worker killed by SIGSEGV")] * times
+
+    def answer(place: Any, function: Any, arguments: Any) -> Measured:
+        group = arguments[3]
+        if group.members[0].case.width == 12 and lost:
+            return Measured(GroupResult({}, {}, 0.0, lost.pop()), "", 0.0, 1.0)
+        return measured(group)
+
+    one, cluster = lane("x", suite, answer, "a")
+    measure_all([one], cluster)  # type: ignore[arg-type]
+    assert {row["width"]: row["status"] for row in rows(tmp_path / "x")} == {8: "ok", 12: status}
+    assert isinstance(told.file, io.StringIO)
+    noted = told.file.getvalue()
+    assert noted.count("no block in hand, measured again: worker killed by SIGSEGV") == 1
+    assert len(read_placements(tmp_path / "x")) == len({row["width"] for row in rows(tmp_path / "x")}) + 1
+
+
 def test_a_lane_without_nodes_ends_and_the_others_go_on(suite: Suite, lane: MakeLane, told: Console) -> None:
     def gone(place: Any, function: Any, arguments: Any) -> Measured:
         raise NodesLost(True, "no node is left of a")
