@@ -36,6 +36,29 @@ class Difference:
     relative: float
 
 
+def check_form(plain: Workload, fold: bool, free_bytes: int | None = None, seed: int = 0) -> str | None:
+    """Hold a workload against what it stands for: folded, itself without the fold; other than published, or compiled,
+    what is published.
+
+    Args:
+        plain: the workload, not folded; it is left as it was.
+        fold: whether its batch norms are going to be folded.
+        free_bytes: memory that the check may take; null for no bound.
+        seed: of the inputs.
+
+    Returns:
+        The size at which they agree, `64x64`; null for what is published as it is.
+
+    Raises:
+        FalseOutput: they do not.
+    """
+    case = plain.case
+    size = agree_folded(plain, seed) if fold else None
+    if case.impl != "reference" or case.compiled:
+        size = agree(plain, free_bytes, seed)
+    return size
+
+
 def agree(work: Workload, free_bytes: int | None = None, seed: int = 0) -> str:
     """Hold a workload of another implementation, or a compiled one, against its reference as it is: outputs, and in
     `train` mode all gradients.

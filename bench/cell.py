@@ -73,6 +73,13 @@ class Cell:
         return self.verdict == "slower" and self.ratio is not None and self.ratio.median >= 1 + self.threshold
 
     @property
+    def open(self) -> bool:
+        """Whether it may have regressed: nothing is decided, or it is slower and may be so by the threshold."""
+        most = self.ratio.high if self.verdict == "slower" and self.ratio is not None else None
+        maybe = most is not None and not self.too_slow and most * (1 + (self.floor or 0.0)) > 1 + self.threshold
+        return self.verdict in OPEN or maybe
+
+    @property
     def regressed(self) -> bool:
         """Whether it no longer runs, is too slow, or a static figure got worse."""
         return self.verdict == "broken" or self.too_slow or any(change.worse for change in self.changes)

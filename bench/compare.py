@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.cell import OPEN, VERDICTS, Cell, alone, pair
+from bench.cell import VERDICTS, Cell, alone, pair
 from bench.measure.stats import Interval
 from bench.measure.unpaired import unpaired_ratio
 from bench.row import ENVIRONMENT, ROWS, read_rows, refuse_folder_of_runs
@@ -45,7 +45,7 @@ class Comparison:
         """1 with a confirmed regression; 4 where nothing regressed and something is open; else 0."""
         if any(cell.regressed for cell in self.cells):
             return REGRESSED
-        return UNDECIDED if any(cell.verdict in OPEN for cell in self.cells) else SAME
+        return UNDECIDED if any(cell.open for cell in self.cells) else SAME
 
     @property
     def summary(self) -> str:
@@ -196,7 +196,7 @@ def _weigh(joined: Sequence[tuple[Row, Row]], thresholds: Thresholds, one_machin
     timed = [index for index, rows in enumerate(joined) if all(row["status"] == "ok" for row in rows)]
     found: dict[int, Interval] = {}
     for index in timed:
-        before, after = (row["latency_samples_ms"] or () for row in joined[index])
+        before, after = (_used_samples(row) for row in joined[index])
         ratio = unpaired_ratio(after, before, comparisons=len(timed))
         if not math.isnan(ratio.median):
             found[index] = ratio
@@ -210,15 +210,23 @@ def _weigh(joined: Sequence[tuple[Row, Row]], thresholds: Thresholds, one_machin
             found.get(index),
             combined_floor((old["noise_floor"], new["noise_floor"]), unrests.get(index)),
             thresholds.of(str(new["entry"])),
-            doubt=_doubt(unrests.get(index)),
+            doubt=_doubt(unrests[index]) if one_machine and index in unrests else "",
         )
         for index, (old, new) in enumerate(joined)
     ]
 
 
+def _used_samples(row: Row) -> list[float]:
+    """Milliseconds a call in time order, without the samples of disturbed rounds, which no figure uses."""
+    unused = set(row["unused_samples"] or ())
+    return [ms for place, ms in enumerate(row["latency_samples_ms"] or ()) if place not in unused]
+
+
 def _doubt(restless: float | None) -> str:
-    """Why a time cannot be judged: the machine was not the same one."""
-    if restless is None or restless <= STEADY:
+    """Why a time cannot be judged: the machine was not the same one, or nothing shows that it was."""
+    if restless is None:
+        return "no other case shows whether the machine was the same; `compare --base` measures both in one session"
+    if restless <= STEADY:
         return ""
     return f"the other cases moved by {1 + restless:.2f}x as well"
 

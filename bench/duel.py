@@ -19,7 +19,7 @@ from bench.cell import Cell, alone, judge, pair
 from bench.compare import Comparison
 from bench.environment import pick_device
 from bench.isolation import Isolated, WorkerLost
-from bench.measure.generations import ratio_within
+from bench.measure.generations import missed, ratio_within
 from bench.measure.stats import CONFIDENCE, Interval
 from bench.plan import Tracing, one_line
 from bench.row import make_row
@@ -30,7 +30,8 @@ from bench.worker import Task
 from modules.options import SpecError
 
 LOOKS = (6, 10, 14)
-"""After how many pairs of processes a case is looked at; one that is decided is not measured for the next look."""
+"""After how many pairs of processes a case is looked at; one that is decided is not measured for the next look. Where
+so many cases are compared that not even the range of the last look's ratios is sure enough, that look is later."""
 QUADS, SAMPLES = 3, 5
 _ROOT = Path(__file__).resolve().parents[1]
 _ORDERS = ("ABBA", "BAAB")
@@ -103,7 +104,7 @@ class Side:
         try:
             taken = self.measurer.slice(case, SAMPLES)
         except WorkerLost as lost:
-            taken = Broken(case.label, lost.status, one_line(lost))
+            taken = Broken(case.label, lost.status, one_line(lost), lost.killed)
         if isinstance(taken, Broken):
             self.failures[case] = taken
         else:
@@ -148,7 +149,7 @@ def duel(
         for side in (new, old):
             side.tracings = side.measurer.trace(cases, lambda number, total: None)
         going = [case for case in cases if all(side.tracings[case].figures is not None for side in (new, old))]
-        for look in LOOKS:
+        for look in looks_for(len(cases)):
             while generation < look and going:
                 generation += 1
                 for side in (new, old):
@@ -173,6 +174,19 @@ def duel(
     return Comparison(tuple(_cell(case, new, old, ratios, thresholds) for case in cases), notes if generation else ())
 
 
+def looks_for(cases: int) -> tuple[int, ...]:
+    """`LOOKS`, the last of them late enough to confirm a slow-down among so many cases."""
+    last = LOOKS[-1]
+    while missed(last, 1) > _error(cases):
+        last += 1
+    return (*LOOKS[:-1], last)
+
+
+def _error(cases: int) -> float:
+    """How often an interval may miss for all of all cases, at all looks, to hold together."""
+    return (1 - CONFIDENCE) / (cases * len(LOOKS))
+
+
 def _quads(case: Case, new: Side, old: Side) -> None:
     """The slices of one generation."""
     for quad in range(QUADS):
@@ -189,7 +203,7 @@ def _bounded(ratios: Sequence[float], threshold: float, cases: int) -> Interval:
     usual = ratio_within(ratios, 1 - CONFIDENCE)
     if usual is not None and judge(usual, 0.0, threshold)[0] == "same":
         return usual
-    surer = ratio_within(ratios, (1 - CONFIDENCE) / (cases * len(LOOKS)))
+    surer = ratio_within(ratios, _error(cases))
     return surer or Interval(statistics.median(ratios), None, None)
 
 
@@ -199,7 +213,22 @@ def _cell(case: Case, new: Side, old: Side, ratios: Mapping[Case, Interval], thr
     ours, theirs = new.row(case), old.row(case)
     if theirs["status"] == "unsupported" and ours["status"] != "unsupported":
         return replace(alone(ours, "new", threshold), reason=f"the base has it not: {theirs['reason']}")
-    return replace(pair(theirs, ours, ratios.get(case), 0.0, threshold), floor=None)
+    cell = replace(pair(theirs, ours, ratios.get(case), 0.0, threshold), floor=None)
+    doubt = _doubt(case, [side.failures[case] for side in (new, old) if case in side.failures])
+    if doubt:
+        return replace(cell, verdict="undecided", reason=f"{doubt}: {cell.reason}")
+    if (theirs["status"], ours["status"]) == ("ok", "invalid"):  # no noise here makes a row invalid
+        return replace(cell, verdict="broken")
+    return cell
+
+
+def _doubt(case: Case, failures: Sequence[Broken]) -> str:
+    """Why failures may not be the block's own; empty where they are."""
+    if any(failure.killed for failure in failures):
+        return "a process was killed from outside"
+    if case.device == "cuda" and any(failure.status == "oom" for failure in failures):
+        return "both trees' processes share the card's memory"
+    return ""
 
 
 def generation_ratios(new: Sequence[Sequence[float]], old: Sequence[Sequence[float]]) -> list[float]:

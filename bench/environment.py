@@ -20,6 +20,13 @@ from modules.options import SpecError, nearest
 
 DEVICE_KINDS = ("cpu", "cuda")
 _PACKAGES = ("torch", "fvcore", "numpy")
+_TUNING = (
+    *("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS"),
+    *("KMP_AFFINITY", "KMP_BLOCKTIME", "OMP_PLACES", "OMP_PROC_BIND", "OMP_WAIT_POLICY", "LD_PRELOAD"),
+    *("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_NO_CUDA_MEMORY_CACHING", "CUDA_LAUNCH_BLOCKING"),
+    *("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"),
+)
+"""Variables by which a user makes the same code faster or slower."""
 _CGROUPS = (  # limit, use, and within it the cache of files that nobody has read lately, which makes room when needed
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
@@ -52,6 +59,8 @@ def describe_environment(device: str) -> dict[str, object]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        **{name: os.environ[name] for name in _TUNING if os.environ.get(name)},
         **{name: metadata.version(name) for name in _PACKAGES},
     }
     if device == "cuda":

@@ -76,19 +76,20 @@ class PlannedGroup:
         members: those to measure and write.
         reference: the case that ratios are taken to, whether or not its row is to be written; null without one.
         note: why there is none although one was asked for; empty otherwise.
+        forms: the reference in the other implementations of members, compiled or not as they are: the ratio of each is
+            taken to that of its own form.
     """
 
     members: tuple[Verdict, ...]
     reference: Verdict | None
     note: str = ""
+    forms: tuple[Verdict, ...] = ()
 
     @property
     def cases(self) -> list[Case]:
-        """The members' cases, and the reference's if it is not among them."""
-        cases = [verdict.case for verdict in self.members]
-        if self.reference is not None and self.reference.case not in cases:
-            cases.append(self.reference.case)
-        return cases
+        """The members' cases, and the reference's, in every form, that are not among them."""
+        references = [self.reference, *self.forms] if self.reference is not None else []
+        return list(dict.fromkeys(verdict.case for verdict in (*self.members, *references)))
 
     @property
     def pacing(self) -> Case:
@@ -173,14 +174,14 @@ def make_plan(
         if case.key not in skipped or verdict.status != "skipped":
             verdicts[case] = verdict
     todo = {case: reference for case, reference in cases.items() if case in verdicts}
-    found: dict[tuple[object, ...], list[Verdict]] = {}
+    found: dict[tuple[object, str | None], list[Verdict]] = {}
     for case, reference in todo.items():
         if verdicts[case].status == "ok":
             found.setdefault((case.rounds, reference), []).append(verdicts[case])
     groups = tuple(
         group
         for (_, label), members in found.items()
-        for group in _fitting(_paired(members), _reference(members, label, suite, free_bytes, traced), free_bytes)
+        for group in _fitting(_paired(members), label, References(suite, free_bytes, traced))
     )
     unmeasured = tuple(verdict for verdict in verdicts.values() if verdict.status != "ok")
     return Plan(groups, unmeasured, frozenset(case.key for case in todo if case.key in skipped))
@@ -213,17 +214,35 @@ def _beside(case: Case, label: str) -> Case:
     return beside if case.impl in registry.describe(name).impls else replace(beside, impl="reference")
 
 
-def _reference(
-    members: list[Verdict], label: object, suite: Suite, free_bytes: int | None, traced: Mapping[Case, Tracing]
-) -> Verdict | None:
-    """The verdict on the group's reference; null where none was asked for."""
-    if not isinstance(label, str):
-        return None
-    same = [member for member in members if member.case.label == label]
-    if same:
-        return min(same, key=lambda member: (member.case.impl != "reference", member.case.compiled))
-    beside = _beside(members[0].case, label)
-    return judge(beside, suite, free_bytes, traced[beside])
+@dataclass(frozen=True)
+class References:
+    """Verdicts on what ratios are taken to.
+
+    Attributes:
+        suite, free_bytes: what they are judged by.
+        traced: static figures.
+    """
+
+    suite: Suite
+    free_bytes: int | None
+    traced: Mapping[Case, Tracing]
+
+    def first(self, members: Sequence[Verdict], label: str) -> Verdict:
+        """The one that sets the pace: the member of that label, as published if it is there, or one beside them."""
+        same = [member for member in members if member.case.label == label]
+        if same:
+            return min(same, key=lambda member: (member.case.impl != "reference", member.case.compiled))
+        return self._judge(_beside(members[0].case, label))
+
+    def others(self, members: Sequence[Verdict], label: str, first: Verdict) -> tuple[Verdict, ...]:
+        """Those in the members' other forms, as far as they can be measured."""
+        cases = dict.fromkeys(_beside(member.case, label) for member in members)
+        taken = {first.case, *(member.case for member in members)}
+        found = (self._judge(case) for case in cases if case not in taken)
+        return tuple(verdict for verdict in found if verdict.status == "ok")
+
+    def _judge(self, case: Case) -> Verdict:
+        return judge(case, self.suite, self.free_bytes, self.traced.get(case))
 
 
 def _paired(members: list[Verdict]) -> list[Verdict]:
@@ -232,32 +251,45 @@ def _paired(members: list[Verdict]) -> list[Verdict]:
     return sorted(members, key=lambda verdict: order[verdict.case.label])
 
 
-def _fitting(members: list[Verdict], reference: Verdict | None, free_bytes: int | None) -> list[PlannedGroup]:
+def _fitting(members: list[Verdict], label: str | None, references: References) -> list[PlannedGroup]:
     """The group, in as many parts as it takes for the weights and inputs of a part to be on the device together.
 
-    Each part has the reference; a case that fits alone but not beside the reference goes without.
+    Each part has the reference, in every form that its members have; a case that fits alone but not beside the
+    reference goes without.
     """
+    first = references.first(members, label) if label is not None else None
     note = ""
-    if reference is not None and reference.status != "ok":
-        note = f"{reference.case.label} is {reference.status}: {reference.reason}"
-        reference = None
+    if first is not None and first.status != "ok":
+        note = f"{first.case.label} is {first.status}: {first.reason}"
+        first = None
+
+    def beside(part: Sequence[Verdict]) -> list[Verdict]:
+        return [first, *references.others(part, str(label), first)] if first is not None else []
+
+    free_bytes = references.free_bytes
     parts: list[list[Verdict]] = [[]]
     for member in members:
-        if parts[-1] and not _fits([*parts[-1], member], reference, free_bytes):
+        part = [*parts[-1], member]
+        if parts[-1] and not _fits(part, beside(part), free_bytes):
             parts.append([])
         parts[-1].append(member)
     groups = []
     for part in parts:
-        together = _fits(part, reference, free_bytes)
-        apart = f"{reference.case.label} does not fit beside it" if reference and not together else note
-        groups.append(PlannedGroup(tuple(part), reference if together else None, apart))
+        forms = beside(part)
+        kept = forms if _fits(part, forms, free_bytes) else forms[:1]
+        if first is not None and _fits(part, kept, free_bytes):
+            groups.append(PlannedGroup(tuple(part), first, "", tuple(kept[1:])))
+        else:
+            apart = f"{first.case.label} does not fit beside it" if first is not None else note
+            groups.append(PlannedGroup(tuple(part), None, apart))
     return groups
 
 
-def _fits(members: list[Verdict], reference: Verdict | None, free_bytes: int | None) -> bool:
-    """Whether members, reference and its twin are resident together beside the largest peak."""
+def _fits(members: Sequence[Verdict], references: Sequence[Verdict], free_bytes: int | None) -> bool:
+    """Whether members, references and the twin of the first are resident together beside the largest peak."""
     if free_bytes is None:
         return True
-    paced = [reference, reference] if reference else [members[0]]
-    known = [verdict.figures for verdict in (*members, *paced) if verdict.figures is not None]
+    twin = references[0] if references else members[0]
+    apart = [verdict for verdict in references if verdict not in members]
+    known = [verdict.figures for verdict in (*members, *apart, twin) if verdict.figures is not None]
     return sum(f.resident_bytes for f in known) + max(f.traced_peak_bytes for f in known) <= free_bytes

@@ -167,7 +167,8 @@ class Runner:
         if not rest:
             return []
         if group.reference is None or broken.label != group.reference.case.name:
-            return self._measure(replace(group, members=tuple(rest)))
+            forms = tuple(verdict for verdict in group.forms if verdict.case.name != broken.label)
+            return self._measure(replace(group, members=tuple(rest), forms=forms))
         note = f"{label} {broken.status}: {broken.reason}"
         self.watcher.note(f"no ratios: {note}")
         return self._measure(PlannedGroup(tuple(rest), None, note))

@@ -111,6 +111,13 @@ class Request:
         mark = hashlib.sha256(f"{suite.toml()}{changed.get('checkpoint', '')}".encode()).hexdigest()[:6]
         return f"{suite.name}-{device}-{mark}" if changed else f"{suite.name}-{device}"
 
+    def revision(self, git: str | None) -> str | None:
+        """The revision that rows carry: of this code and, behind a `~`, a digest of the plugins if there are any."""
+        if not self.plugins:
+            return git
+        found = hashlib.sha256("".join(str(_digest(Path(path))) for path in self.plugins).encode())
+        return f"{git or ''}~{found.hexdigest()[:6]}"
+
     def command(self) -> tuple[str, ...]:
         """The words that repeat this request, but for its axes."""
         words = [*program(), "sweep", "--suite", self.suite]
@@ -209,7 +216,7 @@ def open_run(
     env, method = environment_hash(facts), suite.method
     whole = {**facts, "method_settings": dataclasses.asdict(method), "machine": dict(machine)}
     store = open_store(folder, suite.toml(), whole, {"env": env, "method": method.hash})
-    return store, Stamp(suite.name, env, method.hash, request.command(), device_name(facts), revision)
+    return store, Stamp(suite.name, env, method.hash, request.command(), device_name(facts), request.revision(revision))
 
 
 def check_method(method: Method, device: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bench.agreement import check_form
 from bench.case import Case
+from bench.environment import available_bytes
 from bench.fold import folded
 from bench.measure.cache import flush_for
 from bench.measure.clock import Clock
@@ -28,6 +30,7 @@ class Slicer:
             if case != self._case or self._member is None:
                 self._member = None
                 work = build(case, seed=self._method.seed)
+                check_form(work, bool(self._method.fold), available_bytes(case.device), self._method.seed)
                 work = folded(work) if self._method.fold else work
                 work.check()
                 self._sampler = Sampler(self._clock, self._method, flush=flush_for(self._method, case.device))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.agreement import agree, agree_folded
+from bench.agreement import check_form
 from bench.case import Case
 from bench.environment import available_bytes
 from bench.fold import folded
@@ -25,6 +25,7 @@ from bench.plan import PlannedGroup, Verdict, one_line
 from bench.static import StaticFigures, with_fvcore
 from bench.weights import Weights
 from bench.workload import FalseOutput, Workload, build
+from modules import registry
 
 TWIN = "A/A twin"
 OnStep = Callable[[int, int], None]
@@ -146,15 +147,10 @@ class Trial:
             self._peaks[member.name] = cuda_peak(work.call if work is not None else member.call)
 
     def _compare(self, work: Workload, name: str) -> None:
-        """Hold a workload against what it stands for: folded, itself without the fold; other than published, or
-        compiled, what is published."""
-        plain = work
-        if self._method.fold:
-            plain = self._build(work.case, self._method.seed)
-            self._checked[name] = agree_folded(plain, self._method.seed)
-        if work.case.impl != "reference" or work.case.compiled:
-            free = available_bytes(work.case.device)
-            self._checked[name] = agree(plain, free, self._method.seed)
+        plain = self._build(work.case, self._method.seed) if self._method.fold else work
+        size = check_form(plain, bool(self._method.fold), available_bytes(work.case.device), self._method.seed)
+        if size is not None:
+            self._checked[name] = size
 
     def outcome(self, verdict: Verdict, sampler: Sampler) -> dict[str, object]:
         """Status and measured figures of one member, as fields of its row."""
@@ -163,7 +159,8 @@ class Trial:
         if member.failure is not None:
             return failure(member.failure)
         whole = self._pace.failure is None and self._twin.failure is None
-        timing = sampler.timing(member, self._against(case) if whole else None, self._twin if whole else None)
+        against = self._against(case) if whole else None
+        timing = sampler.timing(member, against, self._twin if whole else None)
         fields = {"status": "ok", **timing_row(timing), "checked_at": self._checked.get(member.name)}
         other = {"impl": "reference"} if case.impl != "reference" else {"compiled": False}
         plain = self._members.get(dataclasses.replace(case, **other).name)
@@ -172,25 +169,36 @@ class Trial:
         peak = self._peaks.get(member.name)
         if peak is not None:
             fields |= {"cuda_peak_bytes": peak.allocated, "cuda_reserved_bytes": peak.reserved}
-        if self._reference is not None and whole:
+        if self._reference is not None and against is not None:
             return fields | {"reference": self._reference.label}
-        return fields | {"ratio": None, "ratio_ci_low": None, "ratio_ci_high": None, "ratio_missing": self._unpaired()}
+        why = self._unpaired(case)
+        return fields | {"ratio": None, "ratio_ci_low": None, "ratio_ci_high": None, "ratio_missing": why}
 
-    def _unpaired(self) -> str | None:
-        """Why members have no ratio although one was asked for; null where none was."""
-        error = self._pace.failure or self._twin.failure
-        if self._reference is None or error is None:
+    def _unpaired(self, case: Case) -> str | None:
+        """Why a member has no ratio although one was asked for; null where none was."""
+        if self._reference is None:
             return self._note or None
+        form = self._form(case)
+        there = self._members.get(form.name)
+        error = self._pace.failure or self._twin.failure or (there.failure if there is not None else None)
+        if error is None:
+            return f"{form.name} was not measured beside it"
         told = failure(error)
         return f"{self._reference.label} {told['status']}: {told['reason']}"
 
-    def _against(self, case: Case) -> Member:
-        """The member that a case's ratio is taken to: the reference in the same implementation, where it is there."""
+    def _against(self, case: Case) -> Member | None:
+        """The member that a case's ratio is taken to; null where that is not here, or failed."""
         if self._reference is None:
             return self._pace
-        same = dataclasses.replace(self._reference, impl=case.impl, compiled=case.compiled).name
-        member = self._members.get(same, self._pace)
-        return member if member.failure is None else self._pace
+        member = self._members.get(self._form(case).name)
+        return member if member is not None and member.failure is None else None
+
+    def _form(self, case: Case) -> Case:
+        """The reference in a case's form: compiled or not as that is, in its implementation if it has that."""
+        assert self._reference is not None
+        known = registry.describe(self._reference.entry).impls
+        impl = case.impl if case.impl in known else "reference"
+        return dataclasses.replace(self._reference, impl=impl, compiled=case.compiled)
 
     def poison(self) -> Broken | None:
         """The failure that left the CUDA context unusable, if one did: nothing after it in this process is true."""

@@ -344,3 +344,26 @@ def test_the_exit_code_says_what_was_found(
 def _cells(folder: Path, new: str, words: tuple[str, ...]) -> tuple[Cell, ...]:
     thresholds = parse_thresholds(words[1]) if "--threshold" in words else None
     return compare_runs(folder / "old", folder / new, "--across" in words, thresholds).cells
+
+
+def test_samples_of_disturbed_rounds_are_not_compared() -> None:
+    old, new = run_of(), run_of(1)
+    for made in old:
+        slow = [1.4 * ms for ms in made["latency_samples_ms"]]
+        made["latency_samples_ms"] = [*made["latency_samples_ms"], *slow]
+        made["unused_samples"] = list(range(len(slow), 2 * len(slow)))
+    assert set(verdicts(compare_rows(old, new)).values()) == {"same"}
+
+
+def test_one_case_alone_cannot_tell_itself_from_the_machine() -> None:
+    found = compare_rows([timed("nl")], [timed("nl", 1.3, 1)])
+    assert (found.cells[0].verdict, found.exit_code) == ("undecided", 4)
+    assert "no other case shows" in found.cells[0].reason
+
+
+def test_slower_by_less_than_the_threshold_or_by_more_is_open() -> None:
+    old, new = timed("nl"), timed("nl")
+    for high, code in ((1.09, 0), (1.9, 4)):
+        cell = pair(old, new, Interval(1.06, 1.01, high), 0.0, 0.1)
+        assert (cell.verdict, cell.regressed) == ("slower", False)
+        assert Comparison((cell,)).exit_code == code

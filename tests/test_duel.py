@@ -177,3 +177,31 @@ def test_a_changed_block_and_one_that_the_base_has_not_are_named(
     assert pam.verdict == "new"
     assert "unknown block 'pam'" in pam.reason
     assert found.exit_code == 1
+
+
+@pytest.mark.parametrize("cases", [1, 136, 137, 6000])
+def test_a_slow_down_among_many_cases_can_be_confirmed(cases: int) -> None:
+    last = duel.looks_for(cases)[-1]
+    assert duel._bounded([1.3] * last, 0.1, cases) == Interval(1.3, 1.3, 1.3)
+    assert (last == duel.LOOKS[-1]) == (cases <= 136)
+
+
+@pytest.mark.parametrize(
+    ("device", "broken", "verdict"),
+    [
+        ("cpu", Broken("gc", "invalid", "returns NaN"), "broken"),
+        ("cpu", Broken("gc", "oom", "no memory"), "broken"),
+        ("cuda", Broken("gc", "oom", "no memory"), "undecided"),
+        ("cpu", Broken("gc", "crashed", "killed by SIGKILL", killed=True), "undecided"),
+        ("cpu", Broken("gc", "crashed", "killed by SIGSEGV"), "broken"),
+    ],
+)
+def test_a_failure_is_the_blocks_own_unless_others_may_have_caused_it(
+    device: str, broken: Broken, verdict: str
+) -> None:
+    case = make_case("gc", {}, 4, 4, 16, device=device)
+    new, old = (Side(FakeMeasurer(), {case: trace_case(case)}) for _ in range(2))  # type: ignore[arg-type]
+    old.slices[case], new.failures[case] = [[1.0]], broken
+    cell = duel._cell(case, new, old, {}, Thresholds())
+    assert cell.verdict == verdict
+    assert broken.reason in cell.reason

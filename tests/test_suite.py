@@ -179,3 +179,17 @@ def test_galdv2_s_table_is_compared_with_the_trunk_that_its_networks_have() -> N
     cases = load_suite("galdv2-iv").cases("cuda")
     assert set(cases.values()) == {"fcn:ceil_mode=true,aux=none"}
     assert "fcn:ceil_mode=true,aux=none" in {case.label for case in cases}
+
+
+def test_each_form_of_a_block_has_the_reference_in_its_own_form_beside_it() -> None:
+    grid = {"blocks": "gc", "sizes": "16x16", "channels": "64", "impl": "reference,fused"}
+    suite = read_suite({"reference": "nl", "grid": [grid]}, "x")
+    (group,) = make_plan(suite, "cpu", {}, None).groups
+    assert group.pacing.name == "nl"
+    assert [verdict.case.name for verdict in group.forms] == ["nl (fused)"]
+    assert group.steps == ["gc", "gc (fused)", "nl", "nl (fused)", "nl"]
+    known = [verdict.figures for verdict in (*group.members, *group.forms, group.reference, group.reference)]
+    resident, peak = sum(f.resident_bytes for f in known), max(f.traced_peak_bytes for f in known)
+    tight = make_plan(suite, "cpu", {}, resident + peak - 1).groups
+    assert [[verdict.case.name for verdict in part.members] for part in tight] == [["gc"], ["gc (fused)"]]
+    assert [[verdict.case.name for verdict in part.forms] for part in tight] == [[], ["nl (fused)"]]

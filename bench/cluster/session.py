@@ -148,7 +148,7 @@ def _outcome(folder: Path, lanes: Sequence[Lane], interrupted: bool, seconds: fl
     several = any(lane.store.folder != folder for lane in lanes)
     texts = []
     for lane in lanes:
-        git, devices = lane.kind.software.git, max(1, lane.kind.share.count)
+        git, devices = lane.runner.stamp.git, max(1, lane.kind.share.count)
         text = closing(lane.store, lane.runner.summary, lane.missing, seconds, git, devices)
         placed = read_placements(lane.store.folder)
         twice = overlaps(placed)

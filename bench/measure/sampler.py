@@ -122,7 +122,11 @@ class Sampler:
                         self._guard(member, functools.partial(self._measure_energy, self.probe))
 
     def warm_up(self, member: Member) -> None:
-        """Call until the last calls are not faster than those before, or the warm-up budget is spent."""
+        """Call until the last calls are not faster than those before, or the warm-up budget is spent.
+
+        The first call, which may compile or load what others use, is not in the budget, nor in what a call takes.
+        """
+        self._time(member, 1)
         times: list[float] = []
         start = self.clock.now()
         while True:
@@ -133,7 +137,7 @@ class Sampler:
                 median_interval(recent).median >= (1 - self.method.warm_tolerance) * median_interval(before).median
             )
             long_enough = spent >= self.method.warm_seconds / 10
-            if (steady and long_enough) or (spent >= self.method.warm_seconds and len(times) > 1):
+            if (steady and long_enough) or (spent >= self.method.warm_seconds):
                 break
         typical = max(median_interval(times[-_WARM_WINDOW:]).median, 1e-6)
         cold = self.flush is not None

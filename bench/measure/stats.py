@@ -74,10 +74,11 @@ def paired_ratio(ours: Sequence[float], reference: Sequence[float], resamples: i
 
 
 def noise_floor(twin: Interval) -> float | None:
-    """How far from 1 the ratio of a thing to itself may lie here: the farther end of the A/A interval."""
+    """How far from 1 the ratio of a thing to itself may lie here: the farther end of the A/A interval, as a
+    factor either way: 0.25 for 1.25 as for 0.8."""
     if twin.low is None or twin.high is None:
         return None
-    return max(abs(twin.low - 1), abs(twin.high - 1))
+    return max(twin.high, 1 / twin.low) - 1
 
 
 def relative_spread(samples: Sequence[float]) -> float:

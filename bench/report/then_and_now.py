@@ -190,7 +190,7 @@ def _claim(rows: pd.DataFrame, ours: str, theirs: str) -> tuple[str, str, str] |
             continue
         paired = row["reference"] == theirs and row["ratio"] == row["ratio"]
         ratio = row["ratio"] if paired else row["latency_ms"] / against["latency_ms"]
-        ratios[n] = ratio, row["verdict"] == "faster" if paired else ratio < 1
+        ratios[n] = ratio, row["verdict"] == "faster" if paired else _surely_faster(row, against)
     since = None
     for n in sorted(ratios, reverse=True):
         if not ratios[n][1]:
@@ -198,6 +198,12 @@ def _claim(rows: pd.DataFrame, ours: str, theirs: str) -> tuple[str, str, str] |
         since = n
     faster = MISSING if not ratios else "at none measured" if since is None else f"{since}"
     return _range(memory), _range([ratio for ratio, _ in ratios.values()]), faster
+
+
+def _surely_faster(row: dict[Any, Any], against: dict[Any, Any]) -> bool:
+    """Whether the intervals of two medians that no ratio pairs lie apart by more than the noise floor."""
+    floor = max(row["noise_floor"], against["noise_floor"])
+    return bool(row["latency_ci_high_ms"] * (1 + floor) < against["latency_ci_low_ms"])
 
 
 def _traced(rows: pd.DataFrame, label: str) -> Iterator[dict[Any, Any]]:

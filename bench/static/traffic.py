@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -42,5 +43,9 @@ class Traffic:
 
 
 def size_of(tensors: Iterable[Tensor]) -> int:
-    """Bytes of the elements of all tensors."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    """Bytes of the elements of all tensors; one that is expanded has no more of them than it was expanded from."""
+    return sum(_elements(tensor) * tensor.element_size() for tensor in tensors)
+
+
+def _elements(tensor: Tensor) -> int:
+    return math.prod(size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride or not size)

@@ -85,7 +85,7 @@ def test_a_short_call_is_primed_before_each_sample_and_a_long_one_is_not() -> No
     in_rounds = [(name, repeats) for name, repeats in clock.timed if name == "short"][-12:]
     assert in_rounds == [("short", 1), ("short", 4)] * 6
     assert len(short.samples) == len(long.samples) == 6
-    assert [name for name, _ in clock.timed].count("long") == 6 + 3
+    assert [name for name, _ in clock.timed].count("long") == 6 + 4
 
 
 def test_sampling_stops_at_the_target_interval() -> None:
@@ -344,3 +344,10 @@ def test_later_settings_are_in_the_hash_and_leave_that_of_the_default_alone() ->
 def test_caches_are_warm_or_cold(value: object) -> None:
     with pytest.raises(SpecError, match=r"'cache' must be one of warm, cold, not"):
         make_method({"cache": value})
+
+
+def test_a_first_call_that_compiles_does_not_decide_how_often_a_sample_calls() -> None:
+    pace = iter([600.0])
+    member = Member("compiled", lambda: ("compiled", next(pace, 0.02)))
+    sample(Method(sample_ms=1.0, prime_ms=1.0), member)
+    assert (member.repeats, member.primed, member.brief) == (50, True, True)

@@ -105,3 +105,14 @@ def test_claims_are_judged_in_each_implementation() -> None:
 @pytest.mark.parametrize("rows", [[], [row("nl"), row("apnb")]])
 def test_a_run_of_published_blocks_alone_has_no_such_section(rows: list[dict[str, Any]]) -> None:
     assert markdown(build(rows)) == []
+
+
+@pytest.mark.parametrize(("high", "since"), [(0.94, "4096"), (0.96, "at none measured")])
+def test_a_claim_without_a_paired_ratio_holds_where_intervals_lie_apart(high: float, since: str) -> None:
+    """Against a block that is not the reference: by more than the noise floor, which is 5 %."""
+    measured = {"latency_ms": 1.0, "latency_ci_low_ms": 1.0, "latency_ci_high_ms": 1.0}
+    measured |= {"impl": "fused", "noise_floor": 0.05}
+    mine = measured | {"latency_ms": 0.9, "latency_ci_low_ms": 0.9, "latency_ci_high_ms": high}
+    judged = claims(build([row("fnb", 64, 64, **measured), row("afnb", 64, 64, **mine)]))
+    assert judged is not None
+    assert next(line[-1] for line in judged.rows if "afnb" in " ".join(line)) == since

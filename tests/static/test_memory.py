@@ -175,3 +175,11 @@ def test_the_meta_trace_sees_what_a_real_call_allocates(block: str, mode: str) -
     case = make_case(block, {}, 16, 20, 64, batch=2, mode=mode)
     excess = trace_figures(case).traced_peak_bytes - peak_of_a_real_call(case)
     assert excess in ((0, 2 * 512) if mode == "forward" else (0,))
+
+
+def test_what_is_expanded_is_read_once() -> None:
+    traffic = Traffic()
+    x = torch.empty(1, 100)
+    with Trace(traffic):
+        x.expand(5, 100).contiguous()
+    assert traffic.bytes == 400 + 5 * 400
