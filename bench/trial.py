@@ -28,6 +28,7 @@ from bench.workload import FalseOutput, Workload, build
 from modules import registry
 
 TWIN = "A/A twin"
+_ROOM = "cuda_reserved_bytes: the call found room in what the allocator held for others"
 OnStep = Callable[[int, int], None]
 
 
@@ -168,7 +169,11 @@ class Trial:
             fields |= ratio_row("impl_ratio", sampler.ratio(member, plain))
         peak = self._peaks.get(member.name)
         if peak is not None:
-            fields |= {"cuda_peak_bytes": peak.allocated, "cuda_reserved_bytes": peak.reserved}
+            whole = peak.reserved >= peak.allocated
+            fields |= {"cuda_peak_bytes": peak.allocated, "cuda_reserved_bytes": peak.reserved if whole else None}
+            if not whole:
+                known = timing.telemetry.get("telemetry_missing")
+                fields["telemetry_missing"] = [*(known if isinstance(known, list) else []), _ROOM]
         if self._reference is not None and against is not None:
             return fields | {"reference": self._reference.label}
         why = self._unpaired(case)

@@ -10,6 +10,7 @@ from bench.case import make_case
 from bench.measure.method import make_method
 from bench.slices import Slicer
 from bench.trial import Broken
+from tests.test_agreement import leaning  # noqa: F401  a fixture
 
 METHOD = make_method({"sample_ms": 1.0})
 
@@ -46,6 +47,15 @@ def test_another_case_is_built_and_one_that_fails_says_why() -> None:
     assert isinstance(failed, Broken)
     assert "at least 15x15, not 4x4" in failed.reason
     assert slicer.take(make_case("snl", {}, 4, 4, 8), 2) == [1.0, 1.0]
+
+
+@pytest.mark.usefixtures("leaning")
+def test_a_false_implementation_is_not_timed() -> None:
+    slicer = Slicer(METHOD, Invented())
+    false = slicer.take(make_case("leaning", {"off": 0.01}, 4, 4, 8, impl="fused"), 2)
+    assert isinstance(false, Broken)
+    assert (false.status, "differs from the reference's" in false.reason) == ("invalid", True)
+    assert slicer.take(make_case("leaning", {}, 4, 4, 8, impl="fused"), 2) == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("samples", [1, 3])
