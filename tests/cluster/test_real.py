@@ -184,7 +184,7 @@ def test_a_driver_that_is_killed_and_a_node_that_is_lost(
     assert len({row["key"] for row in rows(folder)}) == len(rows(folder))
 
 
-def until(holds: Any, seconds: float = 120.0) -> None:
+def until(holds: Any, seconds: float = 300.0) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end
