@@ -141,9 +141,18 @@ def differences(case: Case, ours: nn.Module | None = None, seed: int = 0) -> Ite
     Args:
         case: what to run; on its own device.
         ours: a module whose weights both take; fresh ones where not given.
-        seed: of inputs and of weights that are drawn.
+        seed: of inputs, of weights that are drawn, and of what a call draws itself.
+
+    Raises:
+        FalseOutput: one has an output, or the reference a gradient, that the other has not.
     """
     reference, other = _run(_plain(case), ours, seed), _run(case, ours, seed)
+    lacking = [name for name in reference if name not in other]
+    more = [name for name in other if name not in reference and not name.startswith(_GRADIENT)]
+    if lacking or more:
+        raise FalseOutput(
+            f"has no {lacking[0]}, as the reference has" if lacking else f"the reference has no {more[0]}"
+        )
     scales = _scales(reference)
     for name, expected in reference.items():
         yield Difference(name, _apart(expected, other[name], scales[_layer(name)]))
@@ -192,7 +201,9 @@ def _run(
         work.inputs = tuple(
             tensor.detach().to(dtype).requires_grad_(wanted) for tensor, wanted in zip(work.inputs, grads, strict=True)
         )
-    outputs = work.forward()
+    with torch.random.fork_rng(devices=[case.device] if case.device == "cuda" else []):
+        torch.manual_seed(seed)
+        outputs = work.forward()
     found = {f"output {number}" if number else "output": output.detach() for number, output in enumerate(outputs)}
     if case.mode == "train":
         generator = torch.Generator().manual_seed(seed)

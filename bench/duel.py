@@ -61,6 +61,22 @@ def modules_of(revision: str, root: Path = _ROOT) -> Iterator[Path]:
             _git(root, "worktree", "remove", "--force", str(tree))
 
 
+def plugins_at(base: Path, plugins: Sequence[str], root: Path = _ROOT) -> tuple[tuple[str, ...], list[str]]:
+    """The plugins as they are at the revision that `modules_of` shows in `base`; and those that no revision holds.
+
+    The latter are the same on both sides. One that the revision has not is left out.
+    """
+    found, shared = [], []
+    for plugin in plugins:
+        path = Path(plugin).resolve()
+        if not path.is_relative_to(root):
+            shared.append(plugin)
+            found.append(plugin)
+        elif (then := base.parent / "tree" / path.relative_to(root)).is_file():
+            found.append(str(then))
+    return tuple(found), shared
+
+
 def compare_with_base(request: Request, revision: str, thresholds: Thresholds, console: Console) -> Comparison:
     """Compare this tree with the `modules` of a git revision, on the cases of a request.
 
@@ -141,7 +157,8 @@ def duel(
         SpecError: a worker cannot be started, or a threshold is given for an entry that is not among the cases.
     """
     thresholds.check(case.entry for case in cases)
-    new, old = Side(Isolated(task, timeout)), Side(Isolated(task, timeout, (base,)))
+    before, shared = plugins_at(base, task.plugins)
+    new, old = Side(Isolated(task, timeout)), Side(Isolated(replace(task, plugins=before), timeout, (base,)))
     generation = 0
     ratios: dict[Case, Interval] = {}
     try:
@@ -167,7 +184,9 @@ def duel(
     finally:
         new.measurer.close()
         old.measurer.close()
+    outside = f"the same on both sides, as they lie outside of the repository: {', '.join(shared)}"
     notes = (
+        *([outside] if shared else []),
         f"{generation} pairs of processes took turns; cases that were decided after fewer rested",
         "ms: tenth percentile of all samples; ratio: median of the pairs' ratios of it",
     )

@@ -53,7 +53,7 @@ def trace_case(case: Case, fold: bool = False) -> Tracing:
         return Tracing(trace_figures(case, fold))
     except ValueError as error:
         return Tracing(None, "unsupported", one_line(error))
-    except Exception as error:  # a block that fails on meta has failed; the sweep goes on
+    except (Exception, SystemExit) as error:  # a block that fails on meta has failed; the sweep goes on
         return Tracing(None, "crashed", f"tracing failed: {one_line(error)}")
 
 

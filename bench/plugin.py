@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterable
@@ -41,7 +42,8 @@ def _load_file(path: Path) -> None:
     known = _loaded.get(path.resolve())
     if known and set(known) <= set(registry.names()):
         return
-    name = f"contextbench_plugin_{path.stem}"
+    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]  # two files of a name are two modules
+    name = f"contextbench_plugin_{path.stem}_{place}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise SpecError(f"cannot load plugin '{path}': it is not a .py file")

@@ -48,7 +48,13 @@ class Workload:
             return _flatten(self.module(*self.inputs))
 
     def receive(self, outputs: tuple[Tensor, ...]) -> None:
-        """Make the gradients that the layer above would send; once, outside of what is timed or traced."""
+        """Make the gradients that the layer above would send; once, outside of what is timed or traced.
+
+        Raises:
+            FalseOutput: no output has a gradient, so that there is no backward pass.
+        """
+        if not any(output.requires_grad for output in outputs):
+            raise FalseOutput("no output has a gradient: there is no backward pass to measure")
         self.incoming = tuple(torch.ones_like(output) for output in outputs if output.requires_grad)
 
     def backward(self, outputs: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:

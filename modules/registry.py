@@ -134,7 +134,7 @@ def describe(name: str) -> Entry:
     return _ENTRIES[name]
 
 
-def create(name: str, channels: int, impl: str = "reference", **options: object) -> nn.Module:
+def create(name: str, /, channels: int, impl: str = "reference", **options: object) -> nn.Module:
     """Build an entry for maps of `channels` channels.
 
     Args:

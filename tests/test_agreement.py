@@ -188,3 +188,52 @@ def test_a_case_that_is_not_compiled_has_the_key_that_it_always_had() -> None:
     assert plain.key == make_case("nl", {}, 8, 8, 8).key != compiled.key
     assert "--compile" not in plain.arguments()
     assert compiled.arguments()[compiled.arguments().index("--compile") + 1] == "on"
+
+
+@pytest.mark.parametrize(
+    ("more", "mode", "told"),
+    [
+        ("output", "forward", "the reference has no output 1"),
+        ("less", "forward", "has no output 1, as the reference has"),
+        ("detached", "train", "has no gradient of weight, as the reference has"),
+    ],
+)
+def test_another_number_of_outputs_or_gradients_is_false(more: str, mode: str, told: str) -> None:
+    before = dict(registry._ENTRIES)
+
+    @register("uneven", family="context")
+    class Uneven(nn.Module):
+        def __init__(self, channels: int, impl: Literal["reference", "fused"] = "reference") -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(channels, 1, 1))
+            self.fused = impl == "fused"
+
+        def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+            y = x * (self.weight.detach() if self.fused and more == "detached" else self.weight)
+            return (y, 2 * y) if self.fused == (more == "output") and more != "detached" else y
+
+    try:
+        with pytest.raises(FalseOutput, match=told):
+            agree(build(make_case("uneven", {}, 8, 8, 4, impl="fused", mode=mode)))
+    finally:
+        registry._ENTRIES.clear()
+        registry._ENTRIES.update(before)
+
+
+def test_what_has_no_backward_pass_is_not_trained() -> None:
+    before = dict(registry._ENTRIES)
+
+    @register("detached", family="context")
+    class Detached(nn.Module):
+        def __init__(self, channels: int, name: str = "an option of that name") -> None:
+            super().__init__()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.detach()
+
+    try:
+        with pytest.raises(FalseOutput, match="no output has a gradient"):
+            build(make_case("detached", {"name": "n"}, 8, 8, 4, mode="train")).call()
+    finally:
+        registry._ENTRIES.clear()
+        registry._ENTRIES.update(before)

@@ -205,3 +205,19 @@ def test_a_failure_is_the_blocks_own_unless_others_may_have_caused_it(
     cell = duel._cell(case, new, old, {}, Thresholds())
     assert cell.verdict == verdict
     assert broken.reason in cell.reason
+
+
+def test_a_plugin_of_the_repository_is_taken_from_the_revision(repository: Path, tmp_path: Path) -> None:
+    for name in ("mine.py", "later.py"):
+        (repository / name).write_text("now")
+    git = ["git", "-C", str(repository), "-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+    subprocess.run([*git, "add", "mine.py"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "-m", "second"], check=True)
+    (repository / "mine.py").write_text("changed")
+    other = tmp_path / "other.py"
+    plugins = [str(repository / "mine.py"), str(repository / "later.py"), str(other)]
+    with modules_of("HEAD", repository) as base:
+        before, shared = duel.plugins_at(base, plugins, repository)
+        assert [Path(path).name for path in before] == ["mine.py", "other.py"]
+        assert Path(before[0]).read_text() == "now"
+    assert shared == [str(other)]

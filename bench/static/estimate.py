@@ -24,7 +24,7 @@ def estimate(cases: Iterable[Case]) -> Iterator[dict[str, object]]:
         }
         try:
             figures = trace_figures(case)
-        except Exception as error:  # a block that cannot be traced is a row with a reason
-            yield row | {"reason": " ".join(str(error).split())}
+        except (Exception, SystemExit) as error:  # a block that cannot be traced is a row with a reason
+            yield row | {"reason": " ".join(str(error).split()) or type(error).__name__}
             continue
         yield row | figures.row() | {"resident_bytes": figures.resident_bytes, "reason": None}

@@ -43,14 +43,20 @@ class Archive:
             self.records[str(record["key"])] = dict(record)
 
     def arrange(self, keys: Sequence[str]) -> None:
-        """Put the records that ended well in the order of `keys`, those of other keys behind.
+        """Put the records that ended well in the order of `keys`, behind those of other keys.
+
+        Where several are of a block and seed, a reader takes the last.
 
         Raises:
             SpecError: they cannot be written; they stay as they were.
         """
         written = read_records(self.folder / RUNS)
         good = {str(record["key"]): record for record in written if record["status"] == "ok"}
-        self.records = {key: good[key] for key in dict.fromkeys([*keys, *good]) if key in good}
+        self.records = {
+            key: good[key]
+            for key in [*(key for key in good if key not in set(keys)), *dict.fromkeys(keys)]
+            if key in good
+        }
         failed = [record for record in written if record["status"] != "ok"]
         whole = {**self.records, **{f"failed {place}": record for place, record in enumerate(failed)}}
         try:

@@ -200,7 +200,7 @@ def _tried(module: nn.Module, x: Tensor, label: str) -> Tensor:
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             result = module.eval()(x)
-    except Exception as error:  # whatever a user's block raises, it does not fit this map
+    except (Exception, SystemExit) as error:  # whatever a user's block raises, it does not fit this map
         why = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         line = " ".join(why.split())
         raise SpecError(f"'{label}' cannot be trained on a map of {tuple(x.shape)}: {line}") from error
