@@ -36,6 +36,7 @@ from bench.arguments import (
     Plugin,
     Print,
     Reference,
+    Repeats,
     RestSeconds,
     Seconds,
     Seed,
@@ -77,6 +78,7 @@ def sweep(
     suite: SuiteName = "default",
     out: Out = None,
     seconds: Seconds = None,
+    repeats: Repeats = None,
     seed: Seed = None,
     cache: Cache = None,
     cuda_graph: CudaGraph = False,
@@ -101,7 +103,13 @@ def sweep(
 
     axes = {"blocks": blocks, "sizes": sizes, "channels": channels, "batch": batch, "dtype": dtype, "mode": mode}
     axes |= {"impl": impl, "memory_format": memory_format, "compile": compile}
-    settings = {"seconds": seconds, "seed": seed, "cache": cache, "cuda_graph": int(cuda_graph) or None}
+    settings = {
+        "seconds": seconds,
+        "repeats": repeats,
+        "seed": seed,
+        "cache": cache,
+        "cuda_graph": int(cuda_graph) or None,
+    }
     settings |= {"fold": int(fold) or None, "rest_seconds": rest_seconds}
     files = tuple(plugin or ())
     isolated = not in_process
@@ -237,6 +245,9 @@ def compare(
     plugin: Plugin = None,
     timeout: Annotated[float | None, typer.Option(help="With --base: seconds that one step may take")] = None,
     threshold: Annotated[str, typer.Option(help="Slow-down that is a regression: 0.1 or 0.1,nl=0.2")] = "0.1",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit code 4 also where runs without --repeats leave times open")
+    ] = False,
     format: Print = Format.table,
 ) -> int:
     """Compare two runs, or this tree with a git revision. Exit code 1: a regression; 4: something is undecided."""
@@ -254,9 +265,11 @@ def compare(
     if base is None:
         given = {**axes, "suite": suite, "device": device, "plugin": plugin or None, "timeout": timeout}
         refuse_unused(given, "goes with --base alone")
-        found = compare_runs(*two_runs(old, new), across, thresholds)
+        found = compare_runs(*two_runs(old, new), across, thresholds, strict)
     else:
-        refuse_unused({"OLD": old, "NEW": new, "across": across or None}, "does not go with --base")
+        refuse_unused(
+            {"OLD": old, "NEW": new, "across": across or None, "strict": strict or None}, "does not go with --base"
+        )
         limit = TIMEOUT if timeout is None else timeout
         request = Request(suite or "quick", axes, device or "auto", plugins=tuple(plugin or ()), timeout=limit)
         found = compare_with_base(request, base, thresholds, Console(stderr=True))

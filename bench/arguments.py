@@ -36,6 +36,7 @@ Reference = Annotated[str | None, typer.Option(help="Block that ratios are taken
 SuiteName = Annotated[str, typer.Option(help="Suite to start from: quick, default, networks, full, or a .toml file")]
 Out = Annotated[Path | None, typer.Option(help="Run folder; by default one under results/, named after the suite")]
 Seconds = Annotated[float | None, typer.Option(help="Time budget of a group, per block")]
+Repeats = Annotated[int | None, typer.Option(help="Fresh processes that measure each group; 3 or more bound its times")]
 Seed = Annotated[int | None, typer.Option(help="Seed of weights, inputs and the order within rounds")]
 Cache = Annotated[str | None, typer.Option(help="Caches ahead of each sample: warm, or cold (flushed, untimed)")]
 CudaGraph = Annotated[bool, typer.Option("--cuda-graph", help="Time each call as a replayed CUDA graph")]

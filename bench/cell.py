@@ -11,7 +11,7 @@ from modules import registry
 
 STATIC = ("params", "macs", "traced_peak_bytes", "traffic_bytes")
 WORSE_IF_LARGER = ("params", "macs", "traced_peak_bytes")
-VERDICTS = ("broken", "slower", "undecided", "missing", "faster", "mended", "same", "untimed", "new")
+VERDICTS = ("broken", "slower", "undecided", "missing", "faster", "mended", "unjudged", "same", "untimed", "new")
 OPEN = ("undecided", "missing")
 _FAILED = ("oom", "unsupported", "timeout", "crashed")
 
@@ -140,6 +140,7 @@ def pair(
     floor: float | None,
     threshold: float,
     doubt: str = "",
+    unjudged: bool = False,
 ) -> Cell:
     """The cell of two rows of one case.
 
@@ -148,12 +149,15 @@ def pair(
         ratio: new over old time, however it was found; looked at only where both rows are `ok`.
         floor, threshold: see `judge`.
         doubt: why the times cannot be judged at all, if so; it leaves the cell undecided.
+        unjudged: whether the ratio of two times is to be shown and not judged.
     """
     statuses = old["status"], new["status"]
     timed = statuses == ("ok", "ok")
     verdict, reason = judge(ratio, floor, threshold) if timed else _untimed(old, new)
     if timed and doubt:
         verdict, reason = "undecided", doubt
+    if timed and unjudged:
+        verdict, reason = "unjudged", ""
     return Cell(
         case=_both_names(old, new),
         entry=str(new["entry"]),

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import json
-import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.cell import VERDICTS, Cell, alone, pair
-from bench.measure.stats import Interval
-from bench.measure.unpaired import unpaired_ratio
+from bench.cell import VERDICTS, Cell, alone
+from bench.measure.processes import LEAST
 from bench.row import ENVIRONMENT, ROWS, read_rows, refuse_folder_of_runs
 from bench.threshold import Thresholds
+from bench.weighing import GROUP, Row, weigh
 from modules.options import SpecError
 
 SAME, REGRESSED, UNDECIDED = 0, 1, 4
-STEADY = 0.1
 _FEW = 3
 _HASHES = {"method": "by different methods", "env": "in different environments"}
-_GROUP = ("height", "width", "channels", "batch", "dtype", "memory_format", "mode", "impl", "compiled")
 _SHOWN_FACTS = 6
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -35,17 +30,20 @@ class Comparison:
     Attributes:
         cells: those of both runs in the order of the new one, then the missing, then the new.
         notes: what a reader has to know of all of them.
+        strict: whether times that single processes cannot decide leave the comparison undecided.
     """
 
     cells: tuple[Cell, ...]
     notes: tuple[str, ...] = ()
+    strict: bool = False
 
     @property
     def exit_code(self) -> int:
         """1 with a confirmed regression; 4 where nothing regressed and something is open; else 0."""
         if any(cell.regressed for cell in self.cells):
             return REGRESSED
-        return UNDECIDED if any(cell.open for cell in self.cells) else SAME
+        undecided = any(cell.open or (self.strict and cell.verdict == "unjudged") for cell in self.cells)
+        return UNDECIDED if undecided else SAME
 
     @property
     def summary(self) -> str:
@@ -96,7 +94,9 @@ def refuse_unused(given: Mapping[str, object], why: str) -> None:
             )
 
 
-def compare_runs(old: Path, new: Path, across: bool = False, thresholds: Thresholds | None = None) -> Comparison:
+def compare_runs(
+    old: Path, new: Path, across: bool = False, thresholds: Thresholds | None = None, strict: bool = False
+) -> Comparison:
     """Compare two run folders.
 
     Raises:
@@ -110,7 +110,7 @@ def compare_runs(old: Path, new: Path, across: bool = False, thresholds: Thresho
     for rows, folder in ((before, old), (after, new)):
         if not rows:
             raise SpecError(f"'{folder}' holds no rows yet; measure something into it first")
-    return compare_rows(before, after, across, thresholds, facts)
+    return compare_rows(before, after, across, thresholds, facts, strict)
 
 
 def compare_rows(
@@ -119,14 +119,19 @@ def compare_rows(
     across: bool = False,
     thresholds: Thresholds | None = None,
     facts: Sequence[str] = (),
+    strict: bool = False,
 ) -> Comparison:
     """Compare the rows of two runs that were measured one after the other.
+
+    Times are judged by processes, where both runs have at least three of a case (`--repeats 3`): one process tells how
+    long its own calls take, not how far the next process may lie. Else their ratio is given, and not judged.
 
     Args:
         old, new: their rows.
         across: compare although methods or environments differ, and join cases of different devices.
         thresholds: slow-down from which an entry has regressed; 10 % where not given.
         facts: what is known to differ between the environments, for messages.
+        strict: see `Comparison`.
 
     Raises:
         SpecError: methods or environments differ and `across` is not set; no case is in both; or a threshold is
@@ -141,10 +146,10 @@ def compare_rows(
     if not joined:
         raise SpecError("the runs have no case in common; a case is a block with its options, sizes and settings")
     notes = [f"compared across: measured {strangeness}"] if strangeness else []
-    cells = _weigh(joined, thresholds, one_machine=not strangeness)
+    cells = weigh(joined, thresholds, one_machine=not strangeness)
     for rows, verdict in ((missing, "missing"), (extra, "new")):
         cells += [alone(row, verdict, thresholds.of(str(row["entry"]))) for row in rows]
-    return Comparison(tuple(cells), tuple(notes or _unrest_note(cells)))
+    return Comparison(tuple(cells), (*(notes or _unrest_note(cells)), *_single_note(cells)), strict)
 
 
 def join(old: Sequence[Row], new: Sequence[Row], across: bool) -> tuple[list[tuple[Row, Row]], list[Row], list[Row]]:
@@ -162,81 +167,12 @@ def join(old: Sequence[Row], new: Sequence[Row], across: bool) -> tuple[list[tup
     return joined, missing, [row for case, row in after.items() if case not in before]
 
 
-def unrest(own: int, ratios: Sequence[float], groups: Sequence[object]) -> float | None:
-    """By how much a typical other case moved, to either side: 0.05 for 1.05x as for 1/1.05.
-
-    Two runs that were not measured together share no rounds: what else the machine had to do in one of them, or during
-    one group of one of them, is in the times. It is in those of the other cases too, and they show it.
-
-    Args:
-        own: index of the case that is left out.
-        ratios: of all cases, new over old.
-        groups: the group of each.
-
-    Returns:
-        The median over the others of its group or over all others, whichever is larger; null where there are none.
-    """
-    others = [index for index in range(len(ratios)) if index != own]
-    near = [index for index in others if groups[index] == groups[own]]
-    moved = [max(ratio, 1 / ratio) - 1 for ratio in ratios]
-    return max((statistics.median(moved[index] for index in some) for some in (near, others) if some), default=None)
-
-
-def combined_floor(floors: Iterable[float | None], restless: float | None) -> float | None:
-    """The larger of two noise floors, and what the others moved on top; null where a floor is not known."""
-    known = list(floors)
-    if any(floor is None for floor in known):
-        return None
-    widest = max(floor for floor in known if floor is not None)
-    return (1 + widest) * (1 + (restless or 0.0)) - 1
-
-
-def _weigh(joined: Sequence[tuple[Row, Row]], thresholds: Thresholds, one_machine: bool) -> list[Cell]:
-    """A cell of each pair of rows; on one machine, with the unrest that the other cases show."""
-    timed = [index for index, rows in enumerate(joined) if all(row["status"] == "ok" for row in rows)]
-    found: dict[int, Interval] = {}
-    for index in timed:
-        before, after = (_used_samples(row) for row in joined[index])
-        ratio = unpaired_ratio(after, before, comparisons=len(timed))
-        if not math.isnan(ratio.median):
-            found[index] = ratio
-    ratios = [ratio.median for ratio in found.values()]
-    groups = [tuple(joined[index][1][name] for name in _GROUP) for index in found]
-    unrests = {index: unrest(place, ratios, groups) if one_machine else None for place, index in enumerate(found)}
-    return [
-        pair(
-            old,
-            new,
-            found.get(index),
-            combined_floor((old["noise_floor"], new["noise_floor"]), unrests.get(index)),
-            thresholds.of(str(new["entry"])),
-            doubt=_doubt(unrests[index]) if one_machine and index in unrests else "",
-        )
-        for index, (old, new) in enumerate(joined)
-    ]
-
-
-def _used_samples(row: Row) -> list[float]:
-    """Milliseconds a call in time order, without the samples of disturbed rounds, which no figure uses."""
-    unused = set(row["unused_samples"] or ())
-    return [ms for place, ms in enumerate(row["latency_samples_ms"] or ()) if place not in unused]
-
-
-def _doubt(restless: float | None) -> str:
-    """Why a time cannot be judged: the machine was not the same one, or nothing shows that it was."""
-    if restless is None:
-        return "no other case shows whether the machine was the same; `compare --base` measures both in one session"
-    if restless <= STEADY:
-        return ""
-    return f"the other cases moved by {1 + restless:.2f}x as well"
-
-
 def _by_case(rows: Sequence[Row], across: bool) -> dict[object, Row]:
     if not across:
         return {row["key"]: row for row in rows}
     found: dict[object, Row] = {}
     for row in rows:
-        case = (row["entry"], json.dumps(row["options"], sort_keys=True), *(row[name] for name in _GROUP))
+        case = (row["entry"], json.dumps(row["options"], sort_keys=True), *(row[name] for name in GROUP))
         if case in found and found[case]["device"] != row["device"]:
             raise SpecError(f"a run holds {row['entry']} on two devices; compare runs of one device each")
         found[case] = row
@@ -275,7 +211,7 @@ def _flat(facts: object) -> dict[str, object]:
 
 def _unrest_note(cells: Sequence[Cell]) -> list[str]:
     """What the times did as a whole, if that is worth a word."""
-    ratios = [cell.ratio.median for cell in cells if cell.ratio is not None]
+    ratios = [cell.ratio.median for cell in cells if cell.ratio is not None and cell.verdict != "unjudged"]
     typical = statistics.median(max(ratio, 1 / ratio) for ratio in ratios) if len(ratios) > _FEW else 1.0
     if typical < 1.02:
         return []
@@ -283,4 +219,15 @@ def _unrest_note(cells: Sequence[Cell]) -> list[str]:
         f"a typical one of the {len(ratios)} timed cases moved by {typical:.2f}x (median ratio "
         f"{statistics.median(ratios):.2f}x): the machine, or something that all of them share, was another. Measure "
         "both sides in one session: `compare --base`"
+    ]
+
+
+def _single_note(cells: Sequence[Cell]) -> list[str]:
+    """What to run instead, where times were not judged for want of processes."""
+    many = sum(cell.verdict == "unjudged" for cell in cells)
+    if not many:
+        return []
+    return [
+        f"times of {many} {'case' if many == 1 else 'cases'} are not judged: runs of one process each cannot decide "
+        f"them; run `compare --base REV`, or sweep both sides with --repeats {LEAST} or more"
     ]

@@ -19,6 +19,7 @@ from bench.case import Case
 from bench.measurer import Ready
 from bench.plan import OnCase, PlannedGroup, Tracing, one_line
 from bench.pulse import IDLE, Pulse
+from bench.repeats import merged
 from bench.trial import Broken, GroupResult
 from bench.worker import Measure, Slice, Task, Trace
 from modules.options import SpecError
@@ -176,7 +177,19 @@ class Isolated:
         return found
 
     def measure(self, group: PlannedGroup, on_step: Callable[[str, int], None]) -> GroupResult:
-        """Measure a group; where the worker is lost, the result says by which block."""
+        """Measure a group by as many fresh workers as the method has `repeats`, see `bench.repeats`; where a worker is
+        lost, the result says by which block."""
+        repeats = self.task.method.repeats
+        results: list[GroupResult] = []
+        for _ in range(repeats):
+            if repeats > 1:
+                self.close()
+            results.append(self._measure(group, on_step))
+            if results[-1].broken is not None:
+                return results[-1]
+        return merged(results)
+
+    def _measure(self, group: PlannedGroup, on_step: Callable[[str, int], None]) -> GroupResult:
         self.prepare()
         assert self._worker is not None
         steps = group.steps

@@ -34,6 +34,8 @@ FIELDS = (
     *("disturbed_rounds", "disturbed_by", "unused_samples", "telemetry_missing"),
     *("impl_ratio", "impl_ratio_ci_low", "impl_ratio_ci_high", "checked_at", "rested_seconds"),
     *("node", "device_name", "ratio_missing"),
+    *("process_ms", "process_ci_low_ms", "process_ci_high_ms"),
+    *("process_ratios", "process_ratio_ci_low", "process_ratio_ci_high"),
 )
 ADDED = FIELDS[FIELDS.index("memory_clock_mhz") :]
 

@@ -101,6 +101,8 @@ class Request:
     def measurer(self, device: str, method: Method, weights: Weights | None, rates: bool) -> Measurer:
         """What is to measure: a worker process, or this one; `rates` has it measure the machine first."""
         if not self.isolated:
+            if method.repeats > 1:
+                raise SpecError(f"--repeats {method.repeats} needs worker processes; leave --in-process out")
             return InProcess(device, method, clock_for(device), weights, rates)
         return Isolated(Task(device, method, self.plugins, weights, rates), self.timeout)
 

@@ -21,7 +21,7 @@ from tests.command.conftest import command  # noqa: F401
 from tests.measure.fake import FakeClock, constant
 from tests.measure.test_machine import Stopwatch
 
-FAST = Method(seconds=0.01, warm_seconds=0.001, sample_ms=0.001, max_rounds=10, resamples=100)
+FAST = Method(seconds=0.01, warm_seconds=0.001, sample_ms=0.001, max_rounds=10)
 
 
 class World:

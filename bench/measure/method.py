@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from modules.options import SpecError, nearest
 
 CACHES = ("warm", "cold")
-_LEAST = {"min_rounds": 6, "max_rounds": 6, "settle_rounds": 2, "resamples": 100}
+_LEAST = {"min_rounds": 6, "max_rounds": 6, "settle_rounds": 2, "repeats": 1}
 _MOST = {"rest_seconds": 10, "seed": 2**63 - 1}
 
 
@@ -21,7 +21,7 @@ class Method:
     """How times are sampled. Rows with different methods are not compared unless asked.
 
     Attributes:
-        target: relative half width of the 95 % interval of the median at which a case is done.
+        target: relative half width of the 95 % interval of the median at which a case is done, from `settle_rounds` on.
         seconds: time budget of a group, per member.
         min_rounds: rounds that every group gets, whatever its budget; 6 is the least that bounds a median at 95 %.
         max_rounds: rounds at which every group ends.
@@ -30,7 +30,8 @@ class Method:
             warm as in a loop of that call alone; longer calls turn the caches over by themselves.
         warm_seconds: longest warm-up of a member.
         warm_tolerance: a member is warm when its last calls are not faster than those before by more than this.
-        settle_rounds: window of rounds in which the spread must have stayed put to call the noise settled.
+        settle_rounds: window of rounds in which the spread must have stayed put to call the noise settled, and the
+            rounds before which no interval ends the sampling of a case.
         settle_tolerance: relative change of the spread within that window.
         retry_rounds: a group that lacks undisturbed rounds is given up once more than these were disturbed and its time
             budget is spent. The budget outlasts a dip in the clocks or a neighbour's job of some seconds.
@@ -47,8 +48,8 @@ class Method:
         cache: `warm` (each sample finds the caches as the call before left them) or `cold` (every sample is one call
             behind a flush, which is not timed).
         cuda_graph: 1 to capture each call in a CUDA graph and time its replay; else 0.
-        resamples: bootstrap resamples of a ratio.
-        seed: of the order within rounds, the bootstrap, the weights and the inputs.
+        repeats: fresh worker processes that measure each group, one after the other.
+        seed: of the order within rounds, the weights and the inputs.
     """
 
     target: float = 0.02
@@ -70,7 +71,7 @@ class Method:
     cuda_graph: int = 0
     fold: int = 0
     rest_seconds: float = 0.0
-    resamples: int = 2000
+    repeats: int = 1
     seed: int = 0
 
     @property
@@ -81,7 +82,7 @@ class Method:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-_LATER = {"cache": "warm", "cuda_graph": 0, "fold": 0, "rest_seconds": 0.0}
+_LATER = {"cache": "warm", "cuda_graph": 0, "fold": 0, "rest_seconds": 0.0, "repeats": 1}
 
 
 def make_method(settings: Mapping[str, object]) -> Method:

@@ -217,7 +217,7 @@ class Sampler:
     def _criteria(self) -> list[IntervalWithin | NoiseSettled | RoundLimit]:
         method = self.method
         return [
-            IntervalWithin(method.target),
+            IntervalWithin(method.target, method.settle_rounds),
             NoiseSettled(method.settle_rounds, method.settle_tolerance),
             RoundLimit(method.max_rounds),
         ]
@@ -273,12 +273,7 @@ class Sampler:
             return None
         if member is reference:
             return Interval(1.0, 1.0, 1.0)
-        return paired_ratio(
-            [ours[number] for number in shared],
-            [theirs[number] for number in shared],
-            self.method.resamples,
-            self.method.seed,
-        )
+        return paired_ratio([ours[number] for number in shared], [theirs[number] for number in shared])
 
 
 @contextmanager

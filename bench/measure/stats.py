@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+import numpy.typing as npt
 
 CONFIDENCE = 0.95
+LEAST_SAMPLES = 6
+
+Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -29,18 +33,48 @@ class Interval:
         return (self.high - self.low) / 2 / self.median
 
 
-def median_interval(samples: Sequence[float]) -> Interval:
-    """Median and its distribution-free 95 % interval from order statistics.
+def median_interval(samples: Sequence[float] | Array) -> Interval:
+    """Median and its 95 % interval within this run, from order statistics of the samples in time order.
 
-    The interval's ends are samples: the widest rank at which a fair coin, tossed once a sample, would fall with
-    probability under 2.5 %. Fewer than six samples cannot bound a median at 95 %.
+    The interval's ends are samples: the widest rank at which a fair coin, tossed once an independent sample, would fall
+    with probability under 2.5 %, scaled from the number of independent samples to that of all. Where fewer than six
+    count as independent the interval is the whole range, the widest that samples can give. Fewer than six samples
+    cannot bound a median at 95 %.
     """
-    ordered = np.sort(np.asarray(samples, dtype=float))
-    n = len(ordered)
-    rank = _rank(n)
-    if rank == 0:
+    values = np.asarray(samples, dtype=float)
+    ordered, n = np.sort(values), len(values)
+    if n < LEAST_SAMPLES:
         return Interval(float(np.median(ordered)), None, None)
+    effective = independent(values)
+    rank = max(1, n * _rank(effective) // effective)
     return Interval(float(np.median(ordered)), float(ordered[rank - 1]), float(ordered[n - rank]))
+
+
+def paired_ratio(ours: Sequence[float], reference: Sequence[float]) -> Interval:
+    """Median of the ratios of samples taken in the same rounds, with its interval, see `median_interval`.
+
+    Args:
+        ours, reference: times in the same unit, one a round, in round order.
+    """
+    return median_interval(np.asarray(ours, dtype=float) / np.asarray(reference, dtype=float))
+
+
+def independent(samples: Sequence[float] | Array) -> int:
+    """How many independent samples tell as much as these, in time order: n (1 - r) / (1 + r), at least one.
+
+    r is the correlation of the ranks of neighbours (as of an autoregressive process of first order), less what chance
+    gives it in so few; negative correlation counts as none.
+    """
+    n = len(samples)
+    if n < LEAST_SAMPLES:
+        return max(n, 1)
+    _, place, many = np.unique(samples, return_inverse=True, return_counts=True)
+    if len(many) == 1:
+        return n
+    ranks = (np.cumsum(many) - (many + 1) / 2)[place] - (n - 1) / 2
+    r = float((ranks[1:] * ranks[:-1]).sum() / (ranks * ranks).sum())
+    r = min(max((n * r + 1) / (n - 3), 0.0), 0.95)
+    return max(1, round(n * (1 - r) / (1 + r)))
 
 
 @functools.cache
@@ -53,24 +87,6 @@ def _rank(n: int) -> int:
         rank += 1
         tail += math.comb(n, rank) * 0.5**n
     return rank
-
-
-def paired_ratio(ours: Sequence[float], reference: Sequence[float], resamples: int, seed: int) -> Interval:
-    """Median of the ratios of samples taken in the same rounds, with a seeded bootstrap 95 % interval.
-
-    Args:
-        ours, reference: times in the same unit, one a round, in round order.
-        resamples: bootstrap resamples of the rounds.
-        seed: of the resampling.
-    """
-    ratios = np.asarray(ours, dtype=float) / np.asarray(reference, dtype=float)
-    median = float(np.median(ratios))
-    if len(ratios) < 2:
-        return Interval(median, None, None)
-    draws = np.random.default_rng(seed).integers(0, len(ratios), size=(resamples, len(ratios)))
-    medians = np.median(ratios[draws], axis=1)
-    low, high = np.quantile(medians, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(median, float(low), float(high))
 
 
 def noise_floor(twin: Interval) -> float | None:

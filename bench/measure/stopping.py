@@ -22,13 +22,18 @@ class Criterion(Protocol):
 
 @dataclass(frozen=True)
 class IntervalWithin:
-    """The 95 % interval of the median is within `target` of it, to either side on average."""
+    """The 95 % interval of the median is within `target` of it, to either side on average.
+
+    It is not looked at before there are `least` samples: fewer cannot show how much neighbours resemble each other, and
+    a look at each of them would stop where they happen to lie close together.
+    """
 
     target: float
+    least: int
     reason: str = field(default="interval", init=False)
 
     def met(self, samples: Sequence[float]) -> bool:
-        return median_interval(samples).relative_half_width <= self.target
+        return len(samples) >= self.least and median_interval(samples).relative_half_width <= self.target
 
 
 @dataclass

@@ -81,7 +81,7 @@ def test_short_calls_are_repeated_until_a_sample_is_long_enough() -> None:
 
 def test_a_short_call_is_primed_before_each_sample_and_a_long_one_is_not() -> None:
     short, long = Member("short", constant("short", 2.0)), Member("long", constant("long", 200.0))
-    _, clock = sample(Method(prime_ms=100.0, sample_ms=8.0), short, long)
+    _, clock = sample(Method(prime_ms=100.0, sample_ms=8.0, settle_rounds=6), short, long)
     in_rounds = [(name, repeats) for name, repeats in clock.timed if name == "short"][-12:]
     assert in_rounds == [("short", 1), ("short", 4)] * 6
     assert len(short.samples) == len(long.samples) == 6
@@ -90,8 +90,8 @@ def test_a_short_call_is_primed_before_each_sample_and_a_long_one_is_not() -> No
 
 def test_sampling_stops_at_the_target_interval() -> None:
     member = Member("steady", constant("steady", 5.0))
-    sample(Method(min_rounds=6), member)
-    assert (member.stop_reason, len(member.samples)) == ("interval", 6)
+    sample(Method(), member)
+    assert (member.stop_reason, len(member.samples)) == ("interval", 20)
 
 
 def test_sampling_stops_at_the_budget() -> None:
@@ -211,7 +211,7 @@ def test_throttled_rounds_are_kept_but_repeated_and_not_used() -> None:
         Member(name, lambda name=name, ms=ms, slow=slow: (name, slow if 3 <= probe.reads <= 7 else ms))
         for name, ms, slow in (("nl", 10.0, 90.0), ("gc", 5.0, 10.0))
     ]
-    sampler, _ = watched(probe, Method(), *members)
+    sampler, _ = watched(probe, Method(settle_rounds=6), *members)
     timing = sampler.timing(members[1], members[0], None)
     assert timing.samples == (5.0, 5.0, 10.0, 10.0, 10.0, 10.0, 10.0, 5.0, 5.0, 5.0, 5.0)
     assert timing.unused == (2, 3, 4, 5, 6)
@@ -282,7 +282,7 @@ def test_a_member_that_fails_in_a_disturbed_round_leaves_the_others_to_be_repeat
         return "late", 5.0
 
     late, steady = Member("late", fails_late), Member("steady", constant("steady", 5.0))
-    sampler, _ = watched(FakeProbe([CALM, CAPPED, CAPPED, CALM]), Method(), late, steady)
+    sampler, _ = watched(FakeProbe([CALM, CAPPED, CAPPED, CALM]), Method(settle_rounds=6), late, steady)
     timing = sampler.timing(steady, None, None)
     assert str(late.failure) == "boom"
     assert (timing.invalid, timing.rounds, timing.unused) == (None, 9, (0, 1, 2))
@@ -292,7 +292,7 @@ def test_a_member_that_fails_in_a_disturbed_round_leaves_the_others_to_be_repeat
     "settings",
     [
         *({"secnds": 1}, {"seconds": "long"}, {"min_rounds": 3}, {"target": -1}, {"seconds": float("nan")}),
-        *({"min_rounds": float("inf")}, {"seed": 1.7}, {"resamples": 0}, {"max_rounds": True}),
+        *({"min_rounds": float("inf")}, {"seed": 1.7}, {"repeats": 0}, {"max_rounds": True}),
         *({"rest_seconds": 11}, {"rest_seconds": -0.1}),
     ],
 )
@@ -331,7 +331,9 @@ def test_cold_caches_are_flushed_ahead_of_every_sample_and_never_inside_one() ->
 def test_later_settings_are_in_the_hash_and_leave_that_of_the_default_alone() -> None:
     settings = dataclasses.asdict(Method())
     before = {
-        name: value for name, value in settings.items() if name not in ("cache", "cuda_graph", "fold", "rest_seconds")
+        name: value
+        for name, value in settings.items()
+        if name not in ("cache", "cuda_graph", "fold", "rest_seconds", "repeats")
     }
     text = json.dumps(before, sort_keys=True)
     assert Method().hash == hashlib.sha256(text.encode()).hexdigest()[:12]

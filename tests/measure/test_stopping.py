@@ -6,10 +6,11 @@ from bench.measure.stopping import IntervalWithin, NoiseSettled, RoundLimit, fir
 
 
 def test_interval_within_waits_for_enough_samples_then_for_a_narrow_interval() -> None:
-    criterion = IntervalWithin(0.02)
+    criterion = IntervalWithin(0.02, 6)
     assert not criterion.met([1.0] * 5)
     assert criterion.met([1.0] * 6)
     assert not criterion.met([1.0, 1.1, 0.9, 1.0, 1.1, 0.9])
+    assert not IntervalWithin(0.02, 20).met([1.0] * 19)
 
 
 def test_noise_settles_when_the_spread_stays_put_and_not_before() -> None:
