@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.budget import FIGURES, Budget
-from bench.row import ROWS, read_rows, refuse_folder_of_runs
+from bench.row import ROWS, by_processes, read_rows, refuse_folder_of_runs
 from bench.training.record import PRICED, unpacked
 from modules import registry
 from modules.options import SpecError, nearest
@@ -144,7 +144,7 @@ def recommend(
     if not (run / ROWS).exists():
         below = ", ".join(str(path.parent) for path in sorted(run.glob(f"*/{ROWS}")))
         raise SpecError(f"'{run}' is no folder of a sweep{f'; sweeps in it: {below}' if below else ''}")
-    found, words = _at([_spelled_out(row) for row in read_rows(run / ROWS)], place, family, run)
+    found, words = _at([_spelled_out(by_processes(row)) for row in read_rows(run / ROWS)], place, family, run)
     on_device = any(row["cuda_peak_bytes"] is not None for row in found)
     offers = [_offer(row, on_device, carried) for row in found if row["label"] != _EMPTY]
     judged = _choose([_judge(offer, budget) for offer in offers])

@@ -115,3 +115,12 @@ def make_row(*parts: Mapping[str, object]) -> dict[str, object]:
     if given["status"] != "ok" and not given.get("reason"):
         raise ValueError(f"a row with status '{given['status']}' needs a reason")
     return {name: given.get(name) for name in FIELDS}
+
+
+def by_processes(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose intervals of time and ratio are those between its processes, where three or more measured it."""
+    taken: dict[str, Any] = {}
+    for process, within in (("process_ci_{}_ms", "latency_ci_{}_ms"), ("process_ratio_ci_{}", "ratio_ci_{}")):
+        ends = {within.format(end): row.get(process.format(end)) for end in ("low", "high")}
+        taken |= ends if None not in ends.values() else {}
+    return {**row, **taken}

@@ -15,6 +15,7 @@ from bench.report.device_places import STATIC, Place, places
 from bench.report.devices import Device, load_devices, read_devices
 from bench.report.digits import MISSING, number
 from bench.report.formats import FORMATS, Grid, render
+from bench.report.frame import interval_words
 from bench.report.groups import Part
 from bench.report.tables import Table, write_tables
 from bench.report.terminal import READING as SHORT
@@ -35,7 +36,7 @@ STATIC_APART = (
 READING = """\
 - **block**: the entry, with the options that differ from its defaults. The lines of a table differ only in the block.
 - **params**, **GMACs**, **peak MiB** (traced): static figures, the same on every device.
-- **ms**: median time of a call. ± is the longer arm of the 95 % interval of the median.
+- **ms**: median time of a call. ± is the longer arm of the 95 % interval of the median, {interval}.
 - **vs**: time over the time of the reference on that device, paired round by round; below 1 is faster.
 - **CUDA MiB**: what the allocator reached above its baseline. **mJ**: energy of a call, from the card's counter.
 - **Order by time**: a block's rank on a device is one more than the number of blocks that are shown to be faster there:
@@ -97,7 +98,7 @@ def show_devices(folder: Path, format: str) -> str:
     if format == "markdown":
         return "\n\n".join(f"### {table.title}\n\n{table.markdown()}" for table in shown)
     plain = ["\n".join([table.title, "", table.grid.plain(), *table.notes]) for table in shown]
-    return "\n\n".join([*plain, SHORT])
+    return "\n\n".join([*plain, SHORT.format(interval=interval_words(load_devices(folder)))])
 
 
 def text(folder: Path, devices: Sequence[Device], frame: pd.DataFrame, found: Sequence[Place]) -> str:
@@ -107,7 +108,7 @@ def text(folder: Path, devices: Sequence[Device], frame: pd.DataFrame, found: Se
     for static in _static_tables(found):
         blocks += [f"> **Warning.** {static.title}", static.grid.markdown()]
     blocks += ["## Devices", table.grid.markdown(), *table.notes, _links(folder, devices)]
-    blocks += ["## How to read the tables", READING.rstrip(), "## Side by side"]
+    blocks += ["## How to read the tables", READING.format(interval=interval_words(frame)).rstrip(), "## Side by side"]
     ordered = {order.place.title: order.table() for order in orders(found)}
     for place in found:
         blocks += [f"### {place.title}", place.table().markdown()]

@@ -11,7 +11,7 @@ import pandas as pd
 from bench.report import roofline
 from bench.report.digits import number
 from bench.report.machine import Machine, read_machine
-from bench.row import ROWS, read_rows
+from bench.row import ROWS, by_processes, read_rows
 from bench.training.record import PRICED, unpacked
 
 TEXT = (
@@ -29,9 +29,10 @@ FIGURES = (
     *("latency_min_ms", "latency_p10_ms", "latency_p90_ms"),
     *("ratio", "ratio_ci_low", "ratio_ci_high", "noise_floor", "twin_ratio"),
     *("impl_ratio", "impl_ratio_ci_low", "impl_ratio_ci_high"),
+    *("process_ci_low_ms", "process_ci_high_ms", "process_ratio_ci_low", "process_ratio_ci_high"),
     *("energy_mj", "power_w", "sm_clock_mhz", "temperature_c", "rested_seconds"),
 )
-LISTS = ("macs_uncounted", "latency_samples_ms")
+LISTS = ("macs_uncounted", "latency_samples_ms", "process_ms", "process_ratios")
 NESTED = ("options", "compiled", "throttled")
 DERIVED = (
     *("label", "rank", "kind", "positions", "size", "gmacs", "peak_mib", "cuda_peak_mib", "half_ms", "verdict"),
@@ -57,11 +58,12 @@ def build(rows: Iterable[Mapping[str, Any]], machine: Machine = UNKNOWN) -> pd.D
     Derived: `label`; `rank` (order in which labels first appear); `kind` (`backbones` for families that take an image,
     `blocks` for those that take feature maps); `positions` N = height x width; `size` "HxW"; `gmacs` (1e9 multiply-adds
     of the forward pass); `peak_mib` and `cuda_peak_mib` (MiB above weights and inputs, and above the baseline);
-    `half_ms` (the longer arm of the 95 % interval of the median, ms); `verdict` (see `verdict`); those of
+    `half_ms` (the longer arm of the 95 % interval of the median, ms; it and all intervals are those between processes
+    where a row has them, see `bench.row.by_processes`, else those within this run); `verdict` (see `verdict`); those of
     `roofline.columns`, by the rates that `machine` holds. A row older than `device_name` gets that of the rows of its
     environment, if they have one and the same.
     """
-    listed = list(rows)
+    listed = [by_processes(row) for row in rows]
     columns: dict[str, Any] = {}
     for name in TEXT:
         columns[name] = pd.Series([_text(row.get(name)) for row in listed], dtype=object)
@@ -171,3 +173,14 @@ def _whole(value: Any) -> int | None:
         return value
     figure = number(value)
     return None if figure is None else int(figure)
+
+
+def interval_words(frame: pd.DataFrame) -> str:
+    """Which interval the rows' times have: `within this run`, or `between its 5 processes`."""
+    counts = sorted(set(frame.loc[frame["process_ci_low_ms"].notna(), "process_ms"].map(len)))
+    timed = frame["latency_ms"].notna()
+    if not counts:
+        return "within this run"
+    told = f"between {' or '.join(map(str, counts))} processes"
+    whole = bool(frame.loc[timed, "process_ci_low_ms"].notna().all())
+    return told if whole else f"{told}, or within this run where fewer than three measured a case"

@@ -16,6 +16,7 @@ from bench.report import accuracy_tables as runs
 from bench.report.accuracy_runs import Part as RunPart
 from bench.report.digits import MISSING, percent
 from bench.report.formats import Grid
+from bench.report.frame import interval_words
 from bench.report.groups import PART, SETTING, all_groups, parts
 from bench.report.machine import Machine, node_words
 from bench.report.page import sampling
@@ -29,8 +30,8 @@ GROUPED = (
 )
 READING = """\
 - **block**: the entry, with the options that differ from its defaults. **size**: height x width of the stride-8 map.
-- **ms**: median time of a call. ± is the longer arm of the 95 % interval of the median. A case that gave no time says
-  so here, and why in its column **reason**.
+- **ms**: median time of a call. ± is the longer arm of the 95 % interval of the median, {interval}. A
+  case that gave no time says so here, and why in its column **reason**.
 - **vs**: time over the time of the reference, paired round by round; below 1 is faster. `≈` marks a tie: the difference
   is within the noise floor of the group (how far two copies of the reference came apart), or 1 lies inside the 95 %
   interval of the ratio. `?`: the noise of this ratio was not measured.
@@ -103,7 +104,9 @@ def summary(frame: pd.DataFrame) -> str:
 
 def chapters(run: Path, frame: pd.DataFrame, machine: Machine) -> list[Chapter]:
     """How to read the figures, noise floors, method, machine."""
-    reading = READING + (roofline.READING if frame["roofline"].notna().any() else "")
+    reading = READING.format(interval=interval_words(frame)) + (
+        roofline.READING if frame["roofline"].notna().any() else ""
+    )
     told = facts(machine, frame["env"].nunique() > 1, node_words(frame["node"]))
     return [_reading(reading), _noise(frame), _method(run, frame, machine), told]
 

@@ -123,7 +123,7 @@ def _case(rows: Sequence[Row]) -> list[Column]:
 def _details(rows: Sequence[Row]) -> list[Column]:
     made: list[tuple[str, Callable[[Row], str]]] = [
         ("reason", _reason),
-        ("95 % interval", lambda row: _range(row["latency_ci_low_ms"], row["latency_ci_high_ms"], "ms")),
+        ("95 % interval", _time_interval),
         ("p10 to p90", lambda row: _range(row["latency_p10_ms"], row["latency_p90_ms"], "ms")),
         ("ratio", _interval),
         ("sampling", _sampling),
@@ -169,6 +169,14 @@ def _range(low: Any, high: Any, unit: str) -> str:
     if number(low) is None or number(high) is None:
         return ""
     return f"{significant(low)} to {significant(high)} {unit}"
+
+
+def _time_interval(row: Row) -> str:
+    """The interval of a median, with what it holds over."""
+    shown = _range(row["latency_ci_low_ms"], row["latency_ci_high_ms"], "ms")
+    between = number(row["process_ci_low_ms"]) is not None
+    held = f"between {len(row['process_ms'])} processes" if between else "within this run"
+    return shown and f"{shown}, {held}"
 
 
 def _interval(row: Row) -> str:

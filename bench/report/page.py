@@ -11,7 +11,7 @@ import pandas as pd
 from bench.report import roofline, tables, then_and_now
 from bench.report.digits import MISSING, percent
 from bench.report.formats import Grid
-from bench.report.frame import load
+from bench.report.frame import interval_words, load
 from bench.report.groups import Part, all_groups, groups, parts, settings
 from bench.report.machine import Machine, node_words, read_machine
 from bench.row import SUITE
@@ -25,7 +25,7 @@ READING = """\
   products, attention), also where a row times forward and backward; a FLOP count is twice that.
 - **peak MiB**: peak of live tensors above weights and inputs, traced without running anything; a property of the block,
   not of the machine. **CUDA peak MiB**: what the allocator reached above its baseline, measured.
-- **ms**: median time of a call. ± is the longer arm of the 95 % interval of the median.
+- **ms**: median time of a call. ± is the longer arm of the 95 % interval of the median, {interval}.
 - **vs**: time over the time of the reference, paired round by round; below 1 is faster. `≈` marks a tie: the difference
   is within the noise floor of the group (how far two copies of the reference came apart), or 1 lies inside the 95 %
   interval of the ratio.
@@ -178,7 +178,8 @@ def sampling(frame: pd.DataFrame) -> list[str]:
 
 
 def _reading(frame: pd.DataFrame) -> str:
-    return (READING + roofline.READING if frame["roofline"].notna().any() else READING).rstrip()
+    reading = READING.format(interval=interval_words(frame))
+    return (reading + roofline.READING if frame["roofline"].notna().any() else reading).rstrip()
 
 
 def _efficiency(split: list[Part]) -> list[str]:

@@ -123,7 +123,7 @@ def _curves(curve: Curve, chunk: Sequence[Panel], styles: Mapping[str, Style], t
 def _curve_caption(curve: Curve, chunk: Sequence[Panel]) -> str:
     words = ["Names stand in the order of the last values."]
     if curve.low:
-        words.append("Bars: 95 % interval of the median.")
+        words.append("Bars: 95 % interval of the median, within the run or between its processes.")
     if curve.x == "gmacs":
         words.append("A point a size; grey lines are equal GMAC/s.")
     if not curve.timed:

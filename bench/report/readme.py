@@ -68,7 +68,7 @@ def section(run: Path, shown: str) -> str:
         blocks += [f"**{table.title[0].upper()}{table.title[1:]}**", table.markdown()]
     machine = "" if frame["env"].nunique() > 1 else read_machine(run).line()
     floors = sorted(floor for group in all_groups(frame) for _, floor, _ in group.floors())
-    words = [f"Measured on {machine}." if machine else "", _floors(floors), tables.PLUS_MINUS]
+    words = [f"Measured on {machine}." if machine else "", _floors(floors), tables.plus_minus_words(frame)]
     blocks.append(" ".join(word for word in words if word))
     blocks.append(f"{RULE} All {len(frame)} rows: `{shown}/report.md`.")
     return "\n\n".join(blocks)

@@ -12,10 +12,10 @@ import pandas as pd
 from bench.report import roofline
 from bench.report.digits import MISSING, count, percent, plus_minus, significant, times
 from bench.report.formats import Grid, csv, latex_text
+from bench.report.frame import interval_words
 from bench.report.groups import Group, Setting, all_groups, groups, parts, settings
 
 WORDS = {"oom": "out of memory", "timeout": "timed out"}
-PLUS_MINUS = "± is the longer arm of the 95 % interval of the median."
 WIDEST = 10
 RAW = (
     *("env", "method", "device", "dtype", "mode", "batch", "impl", "memory_format", "compiled", "height", "width"),
@@ -24,6 +24,7 @@ RAW = (
     *("cuda_peak_bytes", "cuda_reserved_bytes", "latency_ms", "latency_ci_low_ms", "latency_ci_high_ms"),
     *("latency_min_ms", "latency_p10_ms", "latency_p90_ms", "rounds", "stop_reason"),
     *("reference", "ratio", "ratio_ci_low", "ratio_ci_high", "noise_floor", "twin_ratio", "verdict", "key"),
+    *("process_ci_low_ms", "process_ci_high_ms", "process_ratio_ci_low", "process_ratio_ci_high"),
 )
 
 
@@ -68,6 +69,11 @@ def efficiency(group: Group) -> Table:
         body.append((row["label"], *figures))
     notes = [note for note in (_tie_note(group, rows), _roofline_note(rows), *failures(rows)) if note]
     return Table(group.title(), Grid(tuple(header), tuple(body), "l" + "r" * (len(header) - 1)), tuple(notes))
+
+
+def plus_minus_words(frame: pd.DataFrame) -> str:
+    """What stands behind ± in tables of these rows, in a sentence."""
+    return f"± is the longer arm of the 95 % interval of the median, {interval_words(frame)}."
 
 
 def latency(row: dict[Any, Any]) -> str:

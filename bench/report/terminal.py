@@ -9,13 +9,13 @@ import pandas as pd
 
 from bench.report.digits import count, significant
 from bench.report.formats import render
-from bench.report.frame import load
+from bench.report.frame import interval_words, load
 from bench.report.groups import all_groups
 from bench.report.machine import read_machine
 from bench.report.tables import efficiency
 
 READING = (
-    "ms: median of a call, ± the longer arm of its 95 % interval; vs: paired by round, ≈ marks a tie; "
+    "ms: median of a call, ± the longer arm of its 95 % interval {interval}; vs: paired by round, ≈ marks a tie; "
     "peak MiB: traced, above weights and inputs."
 )
 _UNSAID = {"impl": "reference", "memory_format": "channels_first", "device": "cpu"}
@@ -35,7 +35,9 @@ def show_run(run: Path, format: str) -> str:
     tables = [efficiency(group) for group in all_groups(frame)]
     if format == "table":
         parts = ["\n".join([table.title, "", table.grid.plain(), *table.notes]) for table in tables]
-        return "\n\n".join([*parts, " ".join([READING, *read_machine(run).choices()])])
+        return "\n\n".join(
+            [*parts, " ".join([READING.format(interval=interval_words(frame)), *read_machine(run).choices()])]
+        )
     if format == "latex":
         return "\n\n".join(table.latex() for table in tables)
     return "\n\n".join(f"### {table.title}\n\n{table.markdown()}" for table in tables)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 TITLE = "JPU against dilated"
 CAPTION = (
-    "The dilated backbone (output stride 8) beside the plain one with an upsampler. Bars: 95 % interval of the median."
+    "The dilated backbone (output stride 8) beside the plain one with an upsampler. Bars: 95 % interval of the median, "
+    "within the run or between its processes."
 )
 MEASURES = (("latency_ms", "ms a call"), ("gmacs", "GMACs of the forward pass"), ("peak_mib", "peak MiB (traced)"))
 _HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----")
