@@ -122,7 +122,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_each_way_to_fail_has_its_status_and_the_others_are_measured(folder: Path) -> None:
     blocks = "snl,aborts,hangs,eats,nan,shrinks,raises,aborts_on_meta,nl"
-    done = subprocess.run(sweep(folder, blocks, "--timeout", "8"), cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(sweep(folder, blocks, "--timeout", "20"), cwd=ROOT, capture_output=True, text=True)
 
     assert done.returncode == 3, done.stderr
     rows = rows_of(folder)
@@ -132,7 +132,7 @@ def test_each_way_to_fail_has_its_status_and_the_others_are_measured(folder: Pat
         **{"shrinks": "invalid", "raises": "crashed", "aborts_on_meta": "crashed"},
     }
     assert "killed by SIGABRT; last output: Fatal Python error: Aborted" in str(rows["aborts"]["reason"])
-    assert rows["hangs"]["reason"] == "no end after 8 s (--timeout)"
+    assert rows["hangs"]["reason"] == "no end after 20 s (--timeout)"
     assert rows["nan"]["reason"] == "returns NaN"
     assert rows["shrinks"]["reason"] == "returns (1, 16, 7, 8), which is not a map of 8x8"
     assert str(rows["aborts_on_meta"]["reason"]).startswith("tracing failed: worker killed by SIGABRT")
@@ -196,7 +196,7 @@ def test_a_worker_does_not_outlive_its_driver(folder: Path) -> None:
         (worker,) = children_of(process.pid)
         process.kill()
 
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 500  # left alone it would live for 1000 s
     while alive(worker) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive(worker)

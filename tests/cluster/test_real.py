@@ -17,6 +17,7 @@ import pytest
 
 from bench.cluster.placement import overlaps, read_placements
 from bench.training.record import read_records
+from tests.hold import let_go, write_plugin
 
 ROOT = Path(__file__).resolve().parents[2]
 STATIC = ("key", "status", "params", "macs", "macs_fvcore", "traced_peak_bytes", "traffic_bytes", "compulsory_bytes")
@@ -166,25 +167,33 @@ def test_training_gives_the_records_that_it_gives_here(nodes: Nodes, tmp_path: P
 def test_a_driver_that_is_killed_and_a_node_that_is_lost(
     nodes: Nodes, suite: Path, plain: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "lab"
+    folder, plugin = tmp_path / "lab", write_plugin(tmp_path)
     words = ("sweep", "--suite", suite, "--cluster", nodes.address, "--out", folder)
+    words += ("--blocks", "identity,snl,gc,waits", "--plugin", plugin)
+    let_go(plugin, 8, 16)
     driver = start(*words)
-    until(lambda: (folder / "rows.jsonl").exists() and rows(folder) != [])
+    until(lambda: (folder / "rows.jsonl").exists() and len(rows(folder)) == 4)
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
-    before = len(rows(folder))
-    assert 0 < before < 12
+    assert len(rows(folder)) == 4
+    let_go(plugin, 12, 16)
     driver = start(*words)
-    until(lambda: len(rows(folder)) > before)
+    until(lambda: len(rows(folder)) == 8)
     nodes.kill("b")
+    for width in (8, 12):
+        let_go(plugin, width, 32)
     _out, err = driver.communicate()
     assert driver.returncode == 0, err
-    assert figures(folder) == figures(plain)
+    assert [one for one in figures(folder) if one[0] in keys(plain)] == figures(plain)
     assert overlaps(read_placements(folder)) == []
-    assert len({row["key"] for row in rows(folder)}) == len(rows(folder))
+    assert len(keys(folder)) == len(rows(folder)) == 16
 
 
-def until(holds: Any, seconds: float = 300.0) -> None:
+def keys(folder: Path) -> set[str]:
+    return {row["key"] for row in rows(folder)}
+
+
+def until(holds: Any, seconds: float = 600.0) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end

@@ -16,6 +16,7 @@ from bench.progress import Watch
 from bench.row import FIELDS
 from bench.session import Outcome, Request
 from modules import registry
+from tests.hold import let_go, write_plugin
 
 Command = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,25 +167,28 @@ def test_a_block_that_fails_is_a_row_and_the_sweep_goes_on(command: Command, min
 
 
 def test_a_killed_sweep_loses_and_doubles_nothing(mini: Path) -> None:
-    run = mini.parent / "killed"
+    run, plugin = mini.parent / "killed", write_plugin(mini.parent)
     words = [sys.executable, ROOT / "run_bench.py", "sweep", "--suite", mini, "--device", "cpu", "--out", run]
+    words += ["--blocks", "identity,nl,snl,waits", "--plugin", plugin]
     file = run / "rows.jsonl"
     survived = b""
-    for more in (1, 6):
+    for width, channels, rows in ((8, 16, 4), (12, 16, 8)):
+        let_go(plugin, width, channels)
         process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wanted = survived.count(b"\n") + more
-        while process.poll() is None and not (file.exists() and file.read_bytes().count(b"\n") >= wanted):
+        while process.poll() is None and not (file.exists() and file.read_bytes().count(b"\n") >= rows):
             time.sleep(0.002)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         left = file.read_bytes()
         assert left.startswith(survived)
-        assert wanted <= left.count(b"\n") < 12
-        survived = left[: left.rfind(b"\n") + 1]
+        assert left.count(b"\n") == rows
+        survived = left
+    for width in (8, 12):
+        let_go(plugin, width, 32)
     subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
     assert file.read_bytes().startswith(survived)
     keys = [row["key"] for row in rows_of(run)]
-    assert len(keys) == len(set(keys)) == 12
+    assert len(keys) == len(set(keys)) == 16
 
 
 def test_without_a_command_the_default_suite_is_swept(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

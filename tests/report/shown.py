@@ -47,14 +47,17 @@ def counted(text: str) -> float:
     return float(text.rstrip("kMG")) * units.get(text[-1], 1)
 
 
-def dark(page: Page) -> bool:
-    """Whether the page has a dark ground."""
-    return sum(levels(page.evaluate("getComputedStyle(document.body).backgroundColor"))) < 120
-
-
-def ink(page: Page) -> str:
-    """The colour that text is written in."""
-    return str(page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--ink').trim()"))
+def wait_for_scheme(page: Page, plot: str, dark: bool) -> None:
+    """Wait until the page has a dark ground, or a light one, and the plot is written in the colour of its text."""
+    page.wait_for_function(
+        """([plot, dark]) => {
+            const levels = getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number);
+            const ink = getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
+            const box = document.querySelector(`[data-plot=${plot}] .plot`);
+            return (levels[0] + levels[1] + levels[2] < 120) === dark && box.layout.font.color === ink;
+        }""",
+        arg=[plot, dark],
+    )
 
 
 def levels(colour: str) -> list[int]:

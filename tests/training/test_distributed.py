@@ -92,7 +92,7 @@ def test_two_processes_train_as_one_does(tmp_path: Path, single: pytest.MonkeyPa
         )
         for rank in range(2)
     ]
-    errors = [process.communicate(timeout=120)[1] for process in processes]
+    errors = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2))
     assert first["curve"] == second["curve"]
