@@ -134,7 +134,7 @@ def _counted(static: Sequence[Finding]) -> str:
     rests = Counter(how for found in agreeing for how in found.how)
     needs = {
         "as increments over a base row": verdicts["increment reproduced"],
-        "by a rule or layer inferred from the digits": rests[INFERRED],
+        "by a rule or layer that no paper names": rests[INFERRED],
         "with the last digit cut off": rests[TRUNCATED],
     }
     of_them = ", ".join(f"{count} {what}" for what, count in needs.items() if count)

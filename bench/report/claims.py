@@ -27,16 +27,17 @@ LEDGER = "papers.csv"
 """File of a folder that holds every cell."""
 _DEVICE_BOUND = ("time", "fps", "cuda_memory")
 LEGEND = """\
-Each cell shows the published figure, an arrow, and ours. \N{CHECK MARK} reproduced: ours agrees within the rounding of
-the printed digits, or, if measured, as a ratio within 10 %; what was cut off instead of rounded (which accepts one and a
-half units of the last digit), and what follows only by a rule or a layer that the paper does not name, is said below.
-\N{INCREMENT}\N{CHECK MARK} increment reproduced: the totals differ, as the paper does not say enough to recount them, but
-what the row adds to its base row agrees within the rounding of both totals. \N{ANTICLOCKWISE OPEN CIRCLE ARROW} circular:
-ours agrees by layers that this project specified itself. \N{BALLOT X} not reproduced. \N{NOT EQUAL TO} differs on this
-device: a ratio of times, rates or device memories that is not the one of the paper's card, which it does not refute. ~ not
-comparable: the paper does not say enough, so that ours neither confirms nor refutes, or the figure is another group's. ? to be
-measured with `--measure`. A figure alone is an accuracy: it needs training on the data set named below its table. Times,
-rates and device memory are printed as published; their ratios stand below the table.
+Each cell shows the published figure, an arrow, and ours. \N{CHECK MARK} reproduced: ours agrees within the rounding
+of the printed digits, or, if measured, as a ratio within 10 %; what was cut off instead of rounded (which accepts one
+and a half units of the last digit), and what follows only by a rule or a layer that the paper does not name, is said
+below. \N{INCREMENT}\N{CHECK MARK} increment reproduced: the totals differ, as the paper does not say enough to
+recount them, but what the row adds to its base row agrees within the rounding of both totals.
+\N{ANTICLOCKWISE OPEN CIRCLE ARROW} circular: ours agrees by layers that this project specified itself. \N{BALLOT X}
+not reproduced. \N{NOT EQUAL TO} differs on this device: a ratio of times, rates or device memories that is not the
+one of the paper's card, which it does not refute. ~ not comparable: the paper does not say enough, so that ours
+neither confirms nor refutes, or the figure is another group's. ? to be measured with `--measure`. A figure alone is
+an accuracy: it needs training on the data set named below its table. Times, rates and device memory are printed as
+published; their ratios stand below the table.
 """
 _LATEX_SIGNS = {
     MARKS["reproduced"]: r"\checkmark",
