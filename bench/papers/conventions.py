@@ -50,7 +50,7 @@ _LOOPS = 3
 def macs(tally: Tally) -> int:
     """Multiply-adds of convolutions, linear layers, matrix products and attention; each executed call counts.
 
-    The rule of this project's `macs` column and of fvcore. GCNet Tables 8 to 11 follow it, but for some rows of 8 and 9.
+    The rule of this project's `macs` column and of fvcore. Used by GCNet Tables 8 to 11, but for a few rows.
     """
     return tally.macs
 

@@ -14,10 +14,7 @@ from torch import nn
 from bench.case import Case
 from bench.papers.conventions import ptflops, ptflops_modules, recount
 from bench.workload import build
-from modules.comparison import DualHead
-from modules.criss_cross import CrissCross
-from modules.dual_attention import PositionAttention
-from modules.global_context import GlobalContext
+from modules import registry
 
 Reading: TypeAlias = Callable[[Case], int]
 
@@ -31,27 +28,23 @@ def ptflops_criss_cross(case: Case) -> int:
 
     Used by GCNet Table 13, row CCNet.
     """
-    reach = case.height + case.width - 1
-    passes = sum(
-        part.recurrence * part.query.out_channels for part in _network(case).modules() if isinstance(part, CrissCross)
-    )
-    return ptflops_modules(recount(case).tally) + 2 * case.positions * reach * passes
+    tally, reach = recount(case).tally, case.height + case.width - 1
+    queries = {f"{name}.query" for name in _parts(case, "criss_cross")}
+    return ptflops_modules(tally) + sum(2 * reach * call.elements for call in tally.calls if call.module in queries)
 
 
 def ptflops_dual(case: Case) -> int:
-    """`ptflops`, with the convolutions of position attention counted twice, and the classifier called for each branch
-    as well as for their sum.
+    """`ptflops`, with the convolutions of position attention counted twice, and the classifier, which is the last
+    convolution, called for each branch as well as for their sum.
 
     Used by GCNet Table 13, row DANet.
     """
-    more: dict[str, int] = {}
-    for name, part in _network(case).named_modules():
-        if isinstance(part, PositionAttention):
-            more |= {f"{name}.{inner}": 1 for inner, layer in part.named_modules() if isinstance(layer, nn.Conv2d)}
-        if isinstance(part, DualHead):
-            more[f"{name}.classify"] = len(part.branches)
     tally = recount(case).tally
-    return ptflops(tally) + sum(more.get(call.module, 0) * (call.macs + call.bias) for call in tally.calls)
+    convolutions = [call for call in tally.calls if call.kind == "convolution"]
+    position = tuple(f"{name}." for name in _parts(case, "pam"))
+    more = [call for call in convolutions if call.module.startswith(position)]
+    more += convolutions[-1:] * len(_parts(case, "pam", "cam"))
+    return ptflops(tally) + sum(call.macs + call.bias for call in more)
 
 
 def senet_params(case: Case) -> int:
@@ -62,7 +55,7 @@ def senet_params(case: Case) -> int:
     Used by GCNet Table 8(b), rows avg, and Table 9, row SENet.
     """
     small = 0
-    for block in _blocks(_network(case)):
+    for block in _parts(case, "se", "gc").values():
         matrices = sum(layer.weight.numel() for layer in block.modules() if isinstance(layer, nn.Conv2d))
         small += sum(weight.numel() for weight in block.parameters()) - matrices
     return recount(case).params - small
@@ -73,7 +66,7 @@ def cbam_params(case: Case) -> int:
 
     Used by GCNet Table 9, row CBAM.
     """
-    return senet_params(case) + _GATE * len(_blocks(_network(case)))
+    return senet_params(case) + _GATE * len(_parts(case, "se", "gc"))
 
 
 READINGS: Mapping[str, Reading] = types.MappingProxyType(
@@ -81,9 +74,7 @@ READINGS: Mapping[str, Reading] = types.MappingProxyType(
 )
 
 
-def _network(case: Case) -> nn.Module:
-    return build(case, "meta").module
-
-
-def _blocks(network: nn.Module) -> list[GlobalContext]:
-    return [part for part in network.modules() if isinstance(part, GlobalContext)]
+def _parts(case: Case, *entries: str) -> dict[str, nn.Module]:
+    """The blocks of these entries in the case's network, by their path."""
+    kinds = {registry.describe(entry).build for entry in entries}
+    return {name: part for name, part in build(case, "meta").module.named_modules() if type(part) in kinds}

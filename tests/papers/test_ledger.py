@@ -23,9 +23,7 @@ from modules.options import SpecError
 QUIET = Console(file=io.StringIO())
 
 
-def finding(
-    verdict: Verdict, convention: str = "params", published: str = "1", how: tuple[str, ...] = ()
-) -> Finding:
+def finding(verdict: Verdict, convention: str = "params", published: str = "1", how: tuple[str, ...] = ()) -> Finding:
     places = {"paper": "ann", "table": "1", "row": "a", "metric": "b", "unit": "M", "published": published}
     absent = dict.fromkeys(("block", "size", "channels", "base", "note"), "")
     return Finding(Cell(**places, **absent, convention=convention, stated="yes"), None, verdict, how=how)
@@ -155,7 +153,11 @@ def test_the_line_counts_static_measured_quoted_and_trained_cells_apart() -> Non
     found = ledger_of(
         *(finding("reproduced"), finding("reproduced", "macs"), finding("not comparable", "difference")),
         *(finding("not published", published=""), finding("not comparable", "quoted")),
-        *(finding("reproduced", "time"), finding("differs on this device", "fps"), finding("reproduced", "cuda_memory")),
+        *(
+            finding("reproduced", "time"),
+            finding("differs on this device", "fps"),
+            finding("reproduced", "cuda_memory"),
+        ),
         finding("needs training", "accuracy"),
     )
     assert found.summary == (
@@ -168,7 +170,11 @@ def test_the_line_counts_static_measured_quoted_and_trained_cells_apart() -> Non
 
 def test_the_line_says_what_agreement_rests_on() -> None:
     found = ledger_of(
-        *(finding("reproduced"), finding("reproduced", how=(TRUNCATED, INFERRED)), finding("reproduced", how=(TRUNCATED,))),
+        *(
+            finding("reproduced"),
+            finding("reproduced", how=(TRUNCATED, INFERRED)),
+            finding("reproduced", how=(TRUNCATED,)),
+        ),
         *(finding("increment reproduced", "macs_increment", how=(INFERRED,)), finding("circular")),
         *(finding("not reproduced", "macs"), finding("increment reproduced", "macs_increment")),
     )

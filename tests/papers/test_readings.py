@@ -54,9 +54,7 @@ def test_dual_attention_with_three_calls_of_the_classifier() -> None:
 def test_squeeze_excitation_weighs_what_its_formula_says(context: str) -> None:
     case = case_of(f"gc_resnet:context={context},stages=2+3+4+5", 28)
     assert senet_params(case) == RESNET_50 + squeezes(16) == 28_071_976
-    small = sum(
-        count * (width // 16 + width + 2 * width // 16) for count, width in zip(BLOCKS, WIDTHS, strict=True)
-    )
+    small = sum(count * (width // 16 + width + 2 * width // 16) for count, width in zip(BLOCKS, WIDTHS, strict=True))
     assert recount(case).params == senet_params(case) + small
     assert macs_pooled(recount(case).tally) / GIGA == pytest.approx(3.8669, abs=5e-5)
 
