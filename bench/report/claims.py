@@ -167,7 +167,7 @@ def write_claims(sections: Sequence[Section], summary: str, folder: Path) -> lis
 
 def page(sections: Sequence[Section], summary: str) -> str:
     """The whole ledger as a Markdown page."""
-    parts = ["# The papers' figures, checked", f"**{summary}.**", LEGEND.rstrip()]
+    parts = ["# The papers' figures, checked", f"**{summary}.**", _filled(LEGEND, 120)]
     heading = ""
     for section in sections:
         if section.heading != heading:
