@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from modules.criss_cross import CrissCross
 from modules.dual_attention import ChannelAttention, PositionAttention
+from modules.gald import aggregation
 from modules.heads import ContextHead, classifier, to_classes
 from modules.networks import deep_trunk
 from modules.pointwise_spatial import PointwiseSpatial
@@ -101,7 +102,8 @@ class CrissCrossNetwork(Segmentation):
 
     Args:
         channels: C of conv5; 2048 is the published width.
-        recurrence: how often the attention is applied.
+        block: the context block of the head on C/4 channels, `name` or `name/option=value`, in place of the attention.
+        recurrence: how often the block is applied.
         depth: 50 or 101.
         layers: bottlenecks of the four stages, instead of those of `depth`.
         classes: of the data set.
@@ -112,12 +114,13 @@ class CrissCrossNetwork(Segmentation):
     Shapes: image (B,3,8H,8W) -> logits (B,classes,8H,8W), and the auxiliary ones.
 
     Raises:
-        ValueError: C is not divisible by 32; another depth; recurrence below 1.
+        ValueError: C is not divisible by 32; another depth; recurrence below 1; a block that does not exist or fit.
     """
 
     def __init__(
         self,
         channels: int,
+        block: str = "criss_cross",
         recurrence: int = 2,
         depth: int = 101,
         layers: tuple[int, ...] | None = None,
@@ -127,9 +130,11 @@ class CrissCrossNetwork(Segmentation):
         resize: bool = True,
     ) -> None:
         width = 8 * stem_width(channels)
+        own = block == "criss_cross"
+        looped = CrissCross(width, recurrence) if own else aggregation(block, width)
         super().__init__(
             deep_trunk(channels, depth, layers),
-            ContextHead(channels, classes, CrissCross(width, recurrence), width),
+            ContextHead(channels, classes, looped, width, recurrence=1 if own else recurrence),
             auxiliary=auxiliary_head(channels // 2, width, classes, aux, bias=True),
             aux=aux,
             side=side,

@@ -58,26 +58,40 @@ class ContextHead(nn.Module):
     """A context block between two 3x3 convolutions of width C/4, concatenated with c5, 3x3 to C/4, 1x1 to the classes.
 
     The block may return more channels than it takes, as a parallel `gald` does; `width` stands in for C/4 where given.
+    It is applied `recurrence` times, each time to what it returned before.
 
     Shapes: maps c2 to c5, of which the last is (B,C,H,W) -> logits (B,classes,H,W).
 
     Raises:
         ValueError: the block returns other channels than `returned`; C is not divisible by 4 and `width` not given;
-            there is no class.
+            `recurrence` is below 1; there is no class.
 
     Source: GCNet, Table 12; GALD, Sec. 3 (the head of CCNet's code).
     """
 
-    def __init__(self, channels: int, classes: int, block: nn.Module, returned: int, width: int | None = None) -> None:
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        block: nn.Module,
+        returned: int,
+        width: int | None = None,
+        recurrence: int = 1,
+    ) -> None:
         super().__init__()
+        if recurrence < 1:
+            raise ValueError(f"recurrence must be at least 1, not {recurrence}")
         width = inner_width(channels, width, parts=4)
         self.before = conv_norm(channels, width, 3)
-        self.block, self.returned = block, returned
+        self.block, self.returned, self.recurrence = block, returned, recurrence
         self.after = conv_norm(returned, width, 3)
         self.classify = classifier(channels + width, width, classes)
 
     def forward(self, maps: Maps) -> Tensor:
-        context = self.after(applied(self.block, self.before(maps[-1]), self.returned))
+        context = self.before(maps[-1])
+        for _ in range(self.recurrence):
+            context = applied(self.block, context, self.returned)
+        context = self.after(context)
         logits: Tensor = self.classify(torch.cat([maps[-1], context], dim=1))
         return logits
 

@@ -31,11 +31,13 @@ __all__ = [
     "ann_memory",
     "ann_memory_stale",
     "macs",
+    "macs_pooled",
     "positions",
     "ptflops",
+    "ptflops_modules",
     "recount",
     "torchstat",
-    "torchstat_matmul",
+    "torchstat_apart",
     "twice_macs",
 ]
 
@@ -48,7 +50,7 @@ _LOOPS = 3
 def macs(tally: Tally) -> int:
     """Multiply-adds of convolutions, linear layers, matrix products and attention; each executed call counts.
 
-    The rule of this project's `macs` column and of fvcore. GCNet Tables 8 to 11 follow it.
+    The rule of this project's `macs` column and of fvcore. Used by GCNet Tables 8 to 11, but for a few rows.
     """
     return tally.macs
 
@@ -56,6 +58,14 @@ def macs(tally: Tally) -> int:
 def twice_macs(tally: Tally) -> int:
     """Operations, two to a multiply-add: the `flops` column of this project. No table of the five papers uses it."""
     return 2 * tally.macs
+
+
+def macs_pooled(tally: Tally) -> int:
+    """Multiply-adds, and the elements that go into a pooling layer.
+
+    It prints what GCNet Tables 8 and 9 do in every row, also in those without attention pooling, where `macs` does not.
+    """
+    return tally.macs + _pooled(tally.calls)
 
 
 def ptflops(tally: Tally) -> int:
@@ -68,37 +78,47 @@ def ptflops(tally: Tally) -> int:
 
     Used by GCNet Tables 5, 7, 12 and 13.
     """
-    pooled = sum(call.elements for call in _of("pool", tally.calls))
     spread = sum(call.spread for call in tally.calls)
-    return tally.macs + spread + _small_layers(tally.calls) + pooled
+    return tally.macs + spread + _small_layers(tally.calls) + _pooled(tally.calls)
+
+
+def ptflops_modules(tally: Tally) -> int:
+    """The same by hooks of modules: a product of two activations, such as that of attention pooling, is a call of
+    torch.matmul, which no hook sees.
+
+    Used by GCNet Table 12(a), rows with GC in the backbone.
+    """
+    return ptflops(tally) - _macs_of(_products(tally.calls))
 
 
 def torchstat(tally: Tally) -> int:
     """Counts of modules, of which a repeated call replaces the one before.
 
     Multiply-adds of convolutions and linear layers, one for each output element of a convolution with bias, two for
-    each batch-norm element, one for each ReLU element; a layer that runs twice counts once, as last called. The
-    products of two activations that one module makes count as one shared layer: the last of them, at two operations
-    to a multiply-add.
+    each batch-norm element, one for each ReLU element and each element that goes into a pooling layer; a layer that
+    runs twice counts once, as last called. The products of two activations that one module makes are calls of one
+    MatMul layer: the last of them counts, at two operations to a multiply-add. The rule of `efficiency_statics`,
+    which ANN's authors released (`compute_flops.py`); their non-local block has one such layer.
 
-    Used by ANN Table 1, rows NB, where the projection of key and query is such a layer.
+    Used by ANN Table 1, rows NB.
     """
-    last = _last_calls(tally.calls)
-    products = {call.module: call for call in _products(tally.calls)}
-    return _macs_of(last) + _small_layers(last) + 2 * _macs_of(products.values())
+    return _torchstat(tally, {call.module: call for call in _products(tally.calls)}.values())
 
 
-def torchstat_matmul(tally: Tally) -> int:
-    """Multiply-adds of convolutions and linear layers, a layer that runs twice once; every product of two activations
-    at two operations to a multiply-add; no bias, batch norm or ReLU.
+def torchstat_apart(tally: Tally) -> int:
+    """The same counter where each product of two activations is a MatMul layer of its own, so that none replaces
+    another.
 
-    Used by ANN Table 1, rows APNB: inferred from the printed figure, which no counting of the rows NB gives.
+    Used by ANN Table 1, rows APNB.
     """
-    return _macs_of(_last_calls(tally.calls)) + 2 * _macs_of(_products(tally.calls))
+    return _torchstat(tally, _products(tally.calls))
 
 
 COUNTS: Mapping[str, Count] = types.MappingProxyType(
-    {count.__name__: count for count in (macs, twice_macs, ptflops, torchstat, torchstat_matmul)}
+    {
+        count.__name__: count
+        for count in (macs, twice_macs, macs_pooled, ptflops, ptflops_modules, torchstat, torchstat_apart)
+    }
 )
 
 
@@ -153,9 +173,19 @@ def _products(calls: Iterable[Call]) -> list[Call]:
 
 
 def _last_calls(calls: Iterable[Call]) -> list[Call]:
-    """The last call of every layer: a layer is its weight, or its module where it has none."""
+    """The last call of every layer: a layer is its weight, or its module where it has none; one of pooling also has a
+    size of output."""
     layers = [call for call in calls if call.kind != "matmul" or call.weight is not None]
-    return list({(call.kind, call.weight or call.module): call for call in layers}.values())
+    return list({(call.kind, call.weight or call.module, call.cells): call for call in layers}.values())
+
+
+def _pooled(calls: Iterable[Call]) -> int:
+    return sum(call.elements for call in _of("pool", calls))
+
+
+def _torchstat(tally: Tally, products: Iterable[Call]) -> int:
+    last = _last_calls(tally.calls)
+    return _macs_of(last) + _small_layers(last) + _pooled(last) + 2 * _macs_of(products)
 
 
 def _macs_of(calls: Iterable[Call]) -> int:

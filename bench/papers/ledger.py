@@ -12,7 +12,7 @@ from rich.console import Console
 
 from bench.axes import parse_sizes
 from bench.environment import pick_device
-from bench.papers.judge import KINDS, MEASURED, Finding, judge
+from bench.papers.judge import INFERRED, KINDS, MEASURED, TRUNCATED, Finding, judge
 from bench.papers.measured import Measurement, suite_of
 from bench.papers.published import Table, choose, facts
 from bench.row import ROWS, read_rows
@@ -105,7 +105,8 @@ class Ledger:
 
     @property
     def summary(self) -> str:
-        """The counts in a line: static cells by what they count, then what is measured, quoted, ours alone, trained."""
+        """The counts in a line: printed figures, of them static cells by what they count, then what is measured,
+        quoted and trained; and what is of ours alone."""
         findings = [finding for chapter in self.chapters for finding in chapter.findings]
         static = [finding for finding in findings if finding.static]
         parts = [_counted(static)] if static else []
@@ -115,21 +116,31 @@ class Ledger:
             parts.append(f"{timed.total()} of time, rate or device memory ({told})")
         quoted = sum(finding.cell.convention == "quoted" for finding in findings)
         parts += [f"{quoted} quoted from others"] if quoted else []
-        unpublished = sum(finding.verdict == "not published" for finding in findings)
-        parts += [f"{unpublished} not published"] if unpublished else []
         training = sum(finding.verdict == "needs training" for finding in findings)
         parts += [f"{training} of accuracy need{'s' if training == 1 else ''} training"] if training else []
-        return "; ".join(parts)
+        unpublished = sum(finding.verdict == "not published" for finding in findings)
+        parts += [f"beside them {unpublished} of ours that no paper prints"] if unpublished else []
+        printed = len(findings) - unpublished
+        return f"{printed} printed figure{'' if printed == 1 else 's'}: {'; '.join(parts)}"
 
 
 def _counted(static: Sequence[Finding]) -> str:
-    """`144 of 222 static cells reproduced (params 59 of 71, ...); 37 not reproduced; 41 not comparable`."""
-    reproduced = Counter(finding.kind for finding in static if finding.verdict == "reproduced")
+    """`187 of 225 static cells reproduced (params 62 of 73, ...), 32 of them as increments; 26 not reproduced`."""
+    agreeing = [found for found in static if found.verdict in ("reproduced", "increment reproduced")]
+    reproduced = Counter(finding.kind for finding in agreeing)
     kinds = Counter(finding.kind for finding in static)
     told = ", ".join(f"{kind} {reproduced[kind]} of {kinds[kind]}" for kind in KINDS if kinds[kind])
-    parts = [f"{reproduced.total()} of {len(static)} static cells reproduced ({told})"]
     verdicts = Counter(finding.verdict for finding in static)
-    parts += [f"{verdicts[v]} {v}" for v in ("not reproduced", "not comparable") if verdicts[v]]
+    rests = Counter(how for found in agreeing for how in found.how)
+    needs = {
+        "as increments over a base row": verdicts["increment reproduced"],
+        "by a rule or layer that no paper names": rests[INFERRED],
+        "with the last digit cut off": rests[TRUNCATED],
+    }
+    of_them = ", ".join(f"{count} {what}" for what, count in needs.items() if count)
+    parts = [f"{len(agreeing)} of {len(static)} static cells reproduced ({told})"]
+    parts[0] += f", of them {of_them}" if of_them else ""
+    parts += [f"{verdicts[v]} {v}" for v in ("circular", "not reproduced", "not comparable") if verdicts[v]]
     return "; ".join(parts)
 
 

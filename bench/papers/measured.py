@@ -118,7 +118,11 @@ class Measurement:
         return float(row["cuda_peak_bytes"]) + recount(self._case(cell)).resident_bytes
 
     def _verdict(self, interval: tuple[float, float], published: float, cell: Cell, base: Cell) -> tuple[Verdict, str]:
-        """A ratio taken at another size, not on a GPU, or in too much noise is told, but decides nothing."""
+        """A ratio taken at another size, not on a GPU, or in too much noise is told, but decides nothing.
+
+        One that differs says that this device is not the paper's, where its launches and its kernels take other shares
+        of the time; it does not refute what was measured there.
+        """
         low, high = interval[0] / published, interval[1] / published
         within = low >= 1 / AGREEMENT and high <= AGREEMENT
         beyond = high < 1 / AGREEMENT or low > AGREEMENT
@@ -132,7 +136,7 @@ class Measurement:
             apart.append("layers that the paper does not state")
         if apart or not (within or beyond):
             return "not comparable", "; ".join([f" ({near})", *([", ".join(apart)] if apart else [])])
-        return ("reproduced" if within else "not reproduced"), f" ({near})"
+        return ("reproduced" if within else "differs on this device"), f" ({near})"
 
     def _case(self, cell: Cell) -> Case:
         return cell.case(self.device, self.size)

@@ -36,8 +36,9 @@ class Cell:
         block: the case that recounts it, as the command line spells a block; empty where there is none.
         size, channels: of the case.
         base: the row, of this table or as `table|row`, that it is compared with or stands on.
-        stated: whether the paper says all that a recount needs: `yes`, `no`, or `inferred` where a rule or a layer that
-            it does not name was found by what gives the printed figure.
+        stated: whether the paper, or code that its authors released, says all that a recount needs: `yes`, `no`,
+            `inferred` where a rule or a layer that neither names was found by what gives the printed figure, or `own`
+            where this project specified the layers itself.
         note: what the figure means, or why it cannot be reached.
     """
 

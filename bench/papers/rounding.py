@@ -36,6 +36,23 @@ def rounded(ours: float, published: str) -> Literal["exact", "truncated", "off"]
     return "truncated" if same_side and 0 <= dropped < unit else "off"
 
 
+def increment_agrees(ours: float, published: str, base: str) -> bool:
+    """Whether an increment of ours can be that between two printed totals.
+
+    Each total is up to half a unit of its last digit away from what was rounded, so that their difference is known to
+    half a unit of both together: between 279.4 and 279.6 lie 0.1 to 0.3.
+
+    Raises:
+        SpecError: as `rounded`.
+    """
+    printed = [_decimal(text) for text in (published, base)]
+    if not math.isfinite(ours):
+        raise SpecError(f"a figure to compare must be finite, not {ours}")
+    units = sum(Fraction(10) ** int(total.as_tuple().exponent) for total in printed)
+    between = Fraction(printed[0]) - Fraction(printed[1])
+    return abs(Fraction(repr(float(ours))) - between) <= units / 2
+
+
 def _decimal(published: str) -> Decimal:
     try:
         printed = Decimal(published)

@@ -31,6 +31,7 @@ class Call:
         bias: elements of a convolution's output if it adds a bias, else 0.
         spread: multiply-adds that a transposed convolution would have more if its kernel were counted at every output
             position instead of every input position, else 0.
+        cells: elements of the output of `pool`, else 0.
     """
 
     kind: Kind
@@ -40,6 +41,7 @@ class Call:
     elements: int
     bias: int
     spread: int = 0
+    cells: int = 0
 
 
 class Tally:
@@ -99,6 +101,7 @@ class Tally:
                 elements=args[0].numel() if kind == "pool" else out.numel(),
                 bias=out.numel() if biased else 0,
                 spread=_spread(count.macs, args[0], out) if transposed else 0,
+                cells=out.numel() if kind == "pool" else 0,
             )
         )
 

@@ -13,7 +13,10 @@ from bench.report.formats import Grid, render
 
 MARKS: Mapping[str, str] = {
     "reproduced": "\N{CHECK MARK}",
+    "increment reproduced": "\N{INCREMENT}\N{CHECK MARK}",
+    "circular": "\N{ANTICLOCKWISE OPEN CIRCLE ARROW}",
     "not reproduced": "\N{BALLOT X}",
+    "differs on this device": "\N{NOT EQUAL TO}",
     "not comparable": "~",
     "not measured": "?",
     "not published": "",
@@ -24,21 +27,30 @@ LEDGER = "papers.csv"
 """File of a folder that holds every cell."""
 _DEVICE_BOUND = ("time", "fps", "cuda_memory")
 LEGEND = """\
-Each cell shows the published figure, an arrow, and ours. \N{CHECK MARK} reproduced: ours agrees within the rounding of
-the printed digits, or, if measured, as a ratio within 10 %; what was cut off instead of rounded, and what follows only
-by a rule or a layer that the paper does not name, is said below. \N{BALLOT X} not reproduced. ~ not comparable: the
-paper does not say enough, or the figure is another group's. ? to be measured with `--measure`. A figure alone is an
-accuracy: it needs training on the data set named below its table. Times, rates and device memory are printed as
+Each cell shows the published figure, an arrow, and ours. \N{CHECK MARK} reproduced: ours agrees within the rounding
+of the printed digits, or, if measured, as a ratio within 10 %; what was cut off instead of rounded (which accepts one
+and a half units of the last digit), and what follows only by a rule or a layer that the paper does not name, is said
+below. \N{INCREMENT}\N{CHECK MARK} increment reproduced: the totals differ, as the paper does not say enough to
+recount them, but what the row adds to its base row agrees within the rounding of both totals.
+\N{ANTICLOCKWISE OPEN CIRCLE ARROW} circular: ours agrees by layers that this project specified itself. \N{BALLOT X}
+not reproduced. \N{NOT EQUAL TO} differs on this device: a ratio of times, rates or device memories that is not the
+one of the paper's card, which it does not refute. ~ not comparable: the paper does not say enough, so that ours
+neither confirms nor refutes, or the figure is another group's. ? to be measured with `--measure`. A figure alone is
+an accuracy: it needs training on the data set named below its table. Times, rates and device memory are printed as
 published; their ratios stand below the table.
 """
 _LATEX_SIGNS = {
     MARKS["reproduced"]: r"\checkmark",
+    "\N{INCREMENT}": r"$\Delta$",
+    MARKS["circular"]: r"$\circlearrowleft$",
     MARKS["not reproduced"]: r"$\times$",
+    MARKS["differs on this device"]: r"$\neq$",
     r"\textasciitilde{}": r"$\sim$",
     "\N{RIGHTWARDS ARROW}": r"$\to$",
 }
 _LATEX_LEGEND = r"""% Packages: booktabs, amssymb. Cells: published, $\to$, ours; \checkmark reproduced,
-% $\times$ not reproduced, $\sim$ not comparable, ? to be measured; a figure alone is an accuracy."""
+% $\Delta$\checkmark increment reproduced, $\circlearrowleft$ circular, $\times$ not reproduced,
+% $\neq$ differs on this device, $\sim$ not comparable, ? to be measured; a figure alone is an accuracy."""
 _NARROW, _LEAST_WHY = 32, 28
 WIDTH = 140
 
@@ -155,7 +167,7 @@ def write_claims(sections: Sequence[Section], summary: str, folder: Path) -> lis
 
 def page(sections: Sequence[Section], summary: str) -> str:
     """The whole ledger as a Markdown page."""
-    parts = ["# The papers' figures, checked", f"**{summary}.**", LEGEND.rstrip()]
+    parts = ["# The papers' figures, checked", f"**{summary}.**", _filled(LEGEND, 120)]
     heading = ""
     for section in sections:
         if section.heading != heading:

@@ -11,7 +11,11 @@ from bench.report.html_listing import Column, Listing, figures
 from bench.row import RunError
 
 NEEDED = ("paper", "table", "row", "metric", "unit", "published", "ours", "difference", "verdict", "why")
-SAID = "The papers' tables cell by cell, each recounted by the rule of its authors; the last column says why."
+SAID = (
+    "The papers' tables cell by cell, each recounted by the rule of its authors; the last column says why. Increment "
+    "reproduced: what the row adds to its base row agrees, the total does not. Differs on this device: a ratio on "
+    "another card than the paper's, which it does not refute. Circular: by layers that this project specified itself."
+)
 
 
 def ledger(path: Path) -> Listing:

@@ -35,6 +35,7 @@ SPECS = [
     "fastfcn:variant=jpu_x",
     "danet",
     "ccnet",
+    "ccnet:block=nl/inner=3",
     "psanet",
     "gc_resnet",
     "gc_resnet:context=nl/inner=3,style=pytorch,stem=deep",
@@ -181,6 +182,7 @@ def test_aux_decides_what_is_there_and_what_is_returned(name: str) -> None:
         ("gc_resnet:context=gc/ratio=4", 35_557_941),
         ("danet", 71_288_936),
         ("ccnet", 71_287_911),
+        ("ccnet:block=nl/inner=128", 71_222_630),
         ("psanet", 78_235_366),
     ],
 )
@@ -250,6 +252,29 @@ def test_a_nested_block_is_spelled_and_read_back() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("recurrence", [1, 2, 3])
+def test_ccnet_applies_any_block_as_often_as_asked(recurrence: int) -> None:
+    network = small("ccnet:block=nl/inner=3", recurrence=recurrence).eval()
+    head, c5 = network.head, torch.randn(1, 64, 5, 6)
+    once = head.before(c5)
+    for _ in range(recurrence):
+        once = head.block(once)
+    told = head((c5, c5, c5, c5))
+    torch.testing.assert_close(told, head.classify(torch.cat([c5, head.after(once)], dim=1)), rtol=0, atol=0)
+
+
+def test_ccnet_loops_criss_cross_attention_itself_or_in_the_head_alike() -> None:
+    torch.manual_seed(0)
+    inside = small("ccnet:recurrence=2").eval()
+    outside = small("ccnet:block=criss_cross/recurrence=1", recurrence=2).eval()
+    outside.load_state_dict(inside.state_dict())
+    c5 = torch.randn(1, 64, 5, 6)
+    with torch.no_grad():
+        inside.head.block.gamma.fill_(0.5)
+        outside.head.block.gamma.fill_(0.5)
+        torch.testing.assert_close(outside.head((c5,) * 4), inside.head((c5,) * 4))
+
+
 def test_ann_s_fusions_are_those_of_table_6() -> None:
     torch.manual_seed(0)
     c4, c5 = torch.randn(2, 16, 9, 10), torch.randn(2, 32, 9, 10)

@@ -202,6 +202,7 @@ def test_a_constructor_that_does_not_fit_is_refused(scratch: None) -> None:
         ("fastfcn", 64, {"variant": "jpu_x"}, "width 16 is not divisible by 64"),
         ("fastfcn", 64, {"head": "fcn"}, r"option 'head' of 'fastfcn' cannot be 'fcn'; allowed: encoding\|aspp\|psp"),
         ("ccnet", 64, {"recurrence": 0}, "recurrence must be at least 1, not 0"),
+        ("ccnet", 64, {"recurrence": 0, "block": "nl"}, "recurrence must be at least 1, not 0"),
         ("psanet", 64, {"shrink": 0}, "shrink must be at least 1, not 0"),
     ],
 )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
 from torch import nn
+from torch.nn import functional
 
 from bench.axes import parse_blocks
 from bench.case import Case, make_case
@@ -15,17 +17,19 @@ from bench.papers.conventions import (
     ann_memory,
     ann_memory_stale,
     macs,
+    macs_pooled,
     positions,
     ptflops,
+    ptflops_modules,
     recount,
     torchstat,
-    torchstat_matmul,
+    torchstat_apart,
     twice_macs,
 )
 from bench.papers.tally import Tally
 from bench.static import trace_figures
 from modules.options import SpecError
-from tests.papers.nets import Siamese, tally_of
+from tests.papers.nets import Function, Siamese, tally_of
 
 GIGA = 1e9
 NB = {"inner": 256, "sampling": "none", "share": "query_key", "norm": True, "fuse": "none"}
@@ -43,8 +47,8 @@ def case_of(block: str, size: tuple[int, int], channels: int, **axes: object) ->
     [
         (NB, SMALL, torchstat, 58.0127),
         (NB, LARGE, torchstat, 601.4045),
-        (APNB, SMALL, torchstat_matmul, 15.5336),
-        (APNB, LARGE, torchstat_matmul, 55.2306),
+        (APNB, SMALL, torchstat_apart, 15.5737),
+        (APNB, LARGE, torchstat_apart, 55.3732),
         (NB, SMALL, macs, 62.8139),
         (NB, LARGE, macs, 618.4753),
         (APNB, SMALL, macs, 19.8464),
@@ -118,6 +122,44 @@ def test_gcnet_table_12_networks(network: str, giga: float) -> None:
     assert ptflops(recount(case_of(network, (97, 97), 2048)).tally) / GIGA == pytest.approx(giga, abs=5e-5)
 
 
+@pytest.mark.parametrize(
+    ("network", "giga"),
+    [
+        ("gcnet:head=identity,context=gc/ratio=4,side=odd", 647.1997),
+        ("gcnet:head=gc/ratio=4,context=gc/ratio=4,side=odd", 647.2046),
+        ("gcnet:head=gc/ratio=4/pooling=avg,side=odd", 646.8867),
+    ],
+)
+def test_gcnet_table_12_without_the_products_of_attention_pooling(network: str, giga: float) -> None:
+    assert ptflops_modules(recount(case_of(network, (97, 97), 2048)).tally) / GIGA == pytest.approx(giga, abs=5e-5)
+
+
+def test_attention_pooling_is_one_product_a_block_of_its_map() -> None:
+    tally = recount(case_of("gcnet:head=identity,context=gc/ratio=4,side=odd", (97, 97), 2048)).tally
+    blocks = 4 * 97**2 * 512 + 23 * 97**2 * 1024 + 3 * 97**2 * 2048
+    assert ptflops(tally) - ptflops_modules(tally) == blocks
+
+
+def test_both_cells_of_table_12_with_nl_are_one_block_run_twice() -> None:
+    """71.22 M and 697.16 G of Table 12 belong to one network: NL with D = 128, applied twice."""
+    twice = recount(case_of("ccnet:block=nl/inner=128,side=odd", (97, 97), 2048))
+    once = recount(case_of("ccnet:block=nl/inner=128,recurrence=1,side=odd", (97, 97), 2048))
+    plain = recount(case_of("gcnet:head=identity,side=odd", (97, 97), 2048))
+    n, c, d = 97**2, 512, 128
+    a_pass = 4 * n * c * d + 2 * n**2 * d + n * (3 * d + c)
+    assert twice.params == once.params == plain.params + 4 * c * d + 3 * d + c == 71_222_630
+    assert ptflops(once.tally) == ptflops(plain.tally) + a_pass
+    assert ptflops(twice.tally) == ptflops(plain.tally) + 2 * a_pass
+    assert ptflops(twice.tally) / GIGA == pytest.approx(697.1587, abs=5e-5)
+
+
+@pytest.mark.parametrize("context", ["none", "gc/ratio=16", "snl"])
+def test_gcnet_table_8_with_and_without_pooling_inputs(context: str) -> None:
+    """Stem and global average put 903,168 elements into pooling, too few to show in two decimals."""
+    tally = recount(case_of(f"gc_resnet:context={context}", (28, 28), 2048)).tally
+    assert macs_pooled(tally) - macs(tally) == 64 * 112**2 + 2048 * 7**2
+
+
 def test_ptflops_of_a_network_by_hand() -> None:
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1),
@@ -135,8 +177,9 @@ def test_ptflops_of_a_network_by_hand() -> None:
     products = large * 4 * 3 * 9 + small * 6 * 4 + 2 * 6 * 5
     touched = large * 4 + 2 * large * 4 + large * 4 + large * 4 + small * 6 + small * 6
     assert (macs(tally), twice_macs(tally), ptflops(tally)) == (products, 2 * products, products + touched)
-    assert torchstat(tally) == products + large * 4 * 4 + small * 6
-    assert torchstat_matmul(tally) == products
+    assert torchstat(tally) == torchstat_apart(tally) == products + touched
+    assert ptflops_modules(tally) == ptflops(tally)
+    assert macs_pooled(tally) == products + large * 4 + small * 6
 
 
 def test_a_shared_layer_counts_once_where_the_paper_did() -> None:
@@ -147,7 +190,9 @@ def test_a_shared_layer_counts_once_where_the_paper_did() -> None:
     assert macs(tally) == 2 * projection + affinity + aggregation
     assert ptflops(tally) == macs(tally) + 2 * (elements + 2 * elements + elements)
     assert torchstat(tally) == projection + (elements + 2 * elements + elements) + 2 * aggregation
-    assert torchstat_matmul(tally) == projection + 2 * (affinity + aggregation)
+    layers = projection + (elements + 2 * elements + elements)
+    assert torchstat_apart(tally) == layers + 2 * (affinity + aggregation)
+    assert ptflops_modules(tally) == 2 * layers
 
 
 def test_a_layer_without_weight_is_its_module() -> None:
@@ -155,6 +200,13 @@ def test_a_layer_without_weight_is_its_module() -> None:
     assert torchstat(tally_of(shared, 1, 3, 4, 5)) == 60 + 2 * 20 * 20 * 3
     apart = nn.Sequential(nn.ReLU(), nn.ReLU())
     assert torchstat(tally_of(apart, 1, 3, 4, 5)) == 120
+
+
+def test_pooling_to_another_size_is_another_layer() -> None:
+    pyramid = Function(lambda x: torch.cat([functional.adaptive_avg_pool2d(x, n).flatten(2) for n in (1, 3)], 2))
+    assert torchstat(tally_of(pyramid, 1, 3, 6, 6)) == 2 * 3 * 36
+    layer = nn.MaxPool2d(1)
+    assert torchstat(tally_of(nn.Sequential(layer, layer), 1, 3, 6, 6)) == 3 * 36
 
 
 def test_weights_that_two_modules_share_are_one_layer() -> None:
@@ -167,7 +219,7 @@ def test_weights_that_two_modules_share_are_one_layer() -> None:
 def test_a_linear_layer_is_no_product_of_activations() -> None:
     tally = tally_of(nn.Linear(6, 5), 2, 7, 6)
     assert [call.weight for call in tally.calls] == ["weight"]
-    assert macs(tally) == ptflops(tally) == torchstat(tally) == torchstat_matmul(tally) == 2 * 7 * 6 * 5
+    assert macs(tally) == ptflops(tally) == torchstat(tally) == torchstat_apart(tally) == 2 * 7 * 6 * 5
 
 
 BLOCKS = [
@@ -191,7 +243,9 @@ def test_a_case_is_taken_apart_once() -> None:
 
 
 def test_conventions_go_by_their_names() -> None:
-    assert set(COUNTS) == {"macs", "twice_macs", "ptflops", "torchstat", "torchstat_matmul"}
+    assert set(COUNTS) == {
+        *("macs", "twice_macs", "macs_pooled", "ptflops", "ptflops_modules", "torchstat", "torchstat_apart")
+    }
     assert COUNTS["ptflops"] is ptflops
 
 

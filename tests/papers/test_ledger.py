@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from bench.papers import Inquiry, Ledger, inquire, ledger
-from bench.papers.judge import Finding, Verdict
+from bench.papers.judge import INFERRED, TRUNCATED, Finding, Verdict
 from bench.papers.ledger import Chapter
 from bench.papers.published import Cell, Table
 from bench.row import make_row
@@ -23,10 +23,10 @@ from modules.options import SpecError
 QUIET = Console(file=io.StringIO())
 
 
-def finding(verdict: Verdict, convention: str = "params", published: str = "1") -> Finding:
+def finding(verdict: Verdict, convention: str = "params", published: str = "1", how: tuple[str, ...] = ()) -> Finding:
     places = {"paper": "ann", "table": "1", "row": "a", "metric": "b", "unit": "M", "published": published}
     absent = dict.fromkeys(("block", "size", "channels", "base", "note"), "")
-    return Finding(Cell(**places, **absent, convention=convention, stated="yes"), None, verdict)
+    return Finding(Cell(**places, **absent, convention=convention, stated="yes"), None, verdict, how=how)
 
 
 def ledger_of(*findings: Finding) -> Ledger:
@@ -111,7 +111,8 @@ def test_the_chosen_tables_are_judged_cell_by_cell() -> None:
     assert [f.cell for f in chapter.findings] == list(chapter.table.cells)
     assert (found.failed, found.interrupted) == (False, False)
     assert found.summary == (
-        "7 of 8 static cells reproduced (FLOPs 3 of 4, memory 4 of 4); 1 not reproduced; "
+        "12 printed figures: 7 of 8 static cells reproduced (FLOPs 3 of 4, memory 4 of 4), "
+        "of them 1 by a rule or layer that no paper names, 1 with the last digit cut off; 1 not reproduced; "
         "4 of time, rate or device memory (4 not measured)"
     )
 
@@ -131,17 +132,20 @@ def test_a_chapter_tells_a_report_what_it_needs() -> None:
 def test_five_stands_for_all_parts_of_table_5() -> None:
     found = inquire(Inquiry("gcnet", "5"), QUIET)
     assert [chapter.table.id for chapter in found.chapters] == [f"5({letter})" for letter in "abcdef"]
-    assert "; 23 not comparable; " in found.summary
+    assert "(params 23 of 23, FLOPs 22 of 23), of them 22 as increments over a base row, " in found.summary
+    assert "; 1 not comparable; " in found.summary
 
 
 def test_the_whole_ledger_in_a_line() -> None:
     found = inquire(Inquiry(), QUIET)
-    assert sum(len(chapter.findings) for chapter in found.chapters) == 936
+    assert sum(len(chapter.findings) for chapter in found.chapters) == 888 + 32
     assert found.summary == (
-        "144 of 222 static cells reproduced (params 59 of 71, FLOPs 24 of 73, memory 4 of 5, "
-        "anchors and positions 10 of 10, differences of printed accuracies 47 of 63); "
-        "37 not reproduced; 41 not comparable; 46 of time, rate or device memory (46 not measured); "
-        "26 quoted from others; 32 not published; 610 of accuracy need training"
+        "888 printed figures: 187 of 225 static cells reproduced (params 62 of 73, FLOPs 63 of 73, memory 4 of 5, "
+        "anchors and positions 10 of 10, ratios of printed rates 1 of 1, differences of printed accuracies 47 of 63), "
+        "of them 32 as increments over a base row, 48 by a rule or layer that no paper names, "
+        "8 with the last digit cut off; 1 circular; 26 not reproduced; 11 not comparable; "
+        "30 of time, rate or device memory (30 not measured); 23 quoted from others; 610 of accuracy need training; "
+        "beside them 32 of ours that no paper prints"
     )
 
 
@@ -149,20 +153,42 @@ def test_the_line_counts_static_measured_quoted_and_trained_cells_apart() -> Non
     found = ledger_of(
         *(finding("reproduced"), finding("reproduced", "macs"), finding("not comparable", "difference")),
         *(finding("not published", published=""), finding("not comparable", "quoted")),
-        *(finding("reproduced", "time"), finding("not measured", "fps"), finding("reproduced", "cuda_memory")),
+        *(
+            finding("reproduced", "time"),
+            finding("differs on this device", "fps"),
+            finding("reproduced", "cuda_memory"),
+        ),
         finding("needs training", "accuracy"),
     )
     assert found.summary == (
+        "8 printed figures: "
         "2 of 3 static cells reproduced (params 1 of 1, FLOPs 1 of 1, differences of printed accuracies 0 of 1); "
-        "1 not comparable; 3 of time, rate or device memory (2 reproduced, 1 not measured); "
-        "1 quoted from others; 1 not published; 1 of accuracy needs training"
+        "1 not comparable; 3 of time, rate or device memory (2 reproduced, 1 differs on this device); "
+        "1 quoted from others; 1 of accuracy needs training; beside them 1 of ours that no paper prints"
+    )
+
+
+def test_the_line_says_what_agreement_rests_on() -> None:
+    found = ledger_of(
+        *(
+            finding("reproduced"),
+            finding("reproduced", how=(TRUNCATED, INFERRED)),
+            finding("reproduced", how=(TRUNCATED,)),
+        ),
+        *(finding("increment reproduced", "macs_increment", how=(INFERRED,)), finding("circular")),
+        *(finding("not reproduced", "macs"), finding("increment reproduced", "macs_increment")),
+    )
+    assert found.summary == (
+        "7 printed figures: 5 of 7 static cells reproduced (params 3 of 4, FLOPs 2 of 3), "
+        "of them 2 as increments over a base row, 2 by a rule or layer that no paper names, "
+        "2 with the last digit cut off; 1 circular; 1 not reproduced"
     )
 
 
 def test_the_line_leaves_out_what_is_not_there() -> None:
     alone = ledger_of(finding("not reproduced"))
-    assert alone.summary == "0 of 1 static cells reproduced (params 0 of 1); 1 not reproduced"
-    assert ledger_of(finding("needs training", "accuracy")).summary == "1 of accuracy needs training"
+    assert alone.summary == "1 printed figure: 0 of 1 static cells reproduced (params 0 of 1); 1 not reproduced"
+    assert ledger_of(finding("needs training", "accuracy")).summary == "1 printed figure: 1 of accuracy needs training"
 
 
 def test_a_measurement_sweeps_the_suites_of_the_tables_as_asked(

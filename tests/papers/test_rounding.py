@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.papers.rounding import rounded
+from bench.papers.rounding import increment_agrees, rounded
 from modules.options import SpecError
 
 DIGITS = st.integers(0, 6)
@@ -75,3 +75,31 @@ def test_a_published_figure_is_a_number(published: str) -> None:
 def test_a_figure_of_ours_is_finite(ours: float) -> None:
     with pytest.raises(SpecError, match="must be finite"):
         rounded(ours, "1.0")
+
+
+@pytest.mark.parametrize(
+    ("ours", "published", "base", "agrees"),
+    [
+        *((0.1, "279.6", "279.4", True), (0.3, "279.6", "279.4", True), (0.0999, "279.6", "279.4", False)),
+        *((0.3001, "279.6", "279.4", False), (0.1, "279.4", "279.4", True), (0.1001, "279.4", "279.4", False)),
+        *((-0.1, "279.4", "279.4", True), (0.02, "39.32", "39.29", True), (0.019, "39.32", "39.29", False)),
+        *((0.25, "2.2", "2", True), (0.75, "2.2", "2", True), (0.751, "2.2", "2", False)),
+    ],
+)
+def test_an_increment_is_known_to_half_a_unit_of_both_totals(
+    ours: float, published: str, base: str, agrees: bool
+) -> None:
+    assert increment_agrees(ours, published, base) is agrees
+
+
+def test_an_increment_is_of_finite_figures() -> None:
+    with pytest.raises(SpecError, match="must be finite"):
+        increment_agrees(float("nan"), "1.0", "0.9")
+    with pytest.raises(SpecError, match="must be a decimal number"):
+        increment_agrees(0.1, "1.0", "")
+
+
+@given(st.integers(-(10**8), 10**8), st.integers(-(10**8), 10**8), st.integers(0, 3))
+def test_an_increment_of_two_totals_rounded_to_what_is_printed_agrees(first: int, second: int, digits: int) -> None:
+    totals = [printed(total / 10**4, digits, ROUND_HALF_UP) for total in (first, second)]
+    assert increment_agrees((first - second) / 10**4, *totals)

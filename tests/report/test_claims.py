@@ -15,6 +15,7 @@ from bench.report.digits import MISSING
 
 Record = dict[str, Any]
 ARROW, YES, NO = "\N{RIGHTWARDS ARROW}", "\N{CHECK MARK}", "\N{BALLOT X}"
+DELTA, CIRCLE, UNEQUAL = "\N{INCREMENT}", "\N{ANTICLOCKWISE OPEN CIRCLE ARROW}", "\N{NOT EQUAL TO}"
 NOTE = "Counted with its bias, as its table says."
 SUMMARY = "2 of 3 static cells reproduced"
 
@@ -156,6 +157,22 @@ def test_a_figure_of_another_device_stands_alone_in_the_layout(convention: str) 
     assert section([ratio]).layout().rows == (("a", f"19.5 {ARROW} 3.000 {YES}"),)
 
 
+def test_a_verdict_on_an_increment_shows_both_totals_and_is_named() -> None:
+    why = "Adds 0.130 G to baseline, printed 0.2 G."
+    fields = {"unit": "G", "convention": "ptflops_increment", "why": why}
+    found = cell("+GC", "FLOPs", "279.6", 275.7275, "increment reproduced", **fields)
+    assert section([found]).layout().rows == (("+GC", f"279.6 {ARROW} 275.73 {DELTA}{YES}"),)
+    assert lines([found]) == [("+GC", "FLOPs (G)", "279.6", "275.73", "-1.39 %", "increment reproduced", why)]
+    assert r"279.6 $\to$ 275.73 $\Delta$\checkmark" in section([found]).latex()
+
+
+def test_circles_and_other_devices_have_marks_of_their_own() -> None:
+    circle = cell("a", "params", "2.3", 2.36288, "circular")
+    other = cell("a", "time", "19.5", 3.0, "differs on this device", convention="time", ratio=0.5, unit="ms")
+    assert section([circle, other]).layout().rows == (("a", f"2.3 {ARROW} 2.36 {CIRCLE}", f"19.5 {UNEQUAL}"),)
+    assert r"a & 2.3 $\to$ 2.36 $\circlearrowleft$ & 19.5 $\neq$ \\" in section([circle, other]).latex()
+
+
 def test_markdown_escapes_pipes_and_lists_reasons() -> None:
     text = section(explain="An explanation.").markdown()
     assert text.startswith("### Table 1: what it compares\n\n|")
@@ -190,8 +207,9 @@ def test_a_page_names_each_paper_once() -> None:
     ]
     assert f"**{SUMMARY}.**" in text
     assert "\n\n## ANN: a paper\n\nSomebody, 2019\n\n### " in text
-    for mark in (YES, NO, "~", "?"):
-        assert f" {mark} " in text.split("##")[0]
+    legend = " ".join(text.split("##")[0].split())
+    for mark in (YES, f"{DELTA}{YES}", CIRCLE, NO, UNEQUAL, "~", "?"):
+        assert f" {mark} " in legend
 
 
 def test_latex_is_a_table_of_signs_under_a_legend_and_over_its_reasons() -> None:
@@ -200,6 +218,8 @@ def test_latex_is_a_table_of_signs_under_a_legend_and_over_its_reasons() -> None
     legend, first, second, summary = text.split("\n\n")
     assert all(line.startswith("% ") for line in legend.splitlines())
     for word in ("booktabs", "amssymb", r"\checkmark reproduced", r"$\times$ not reproduced", r"$\sim$ not comparable"):
+        assert word in legend
+    for word in (r"$\Delta$\checkmark increment", r"$\circlearrowleft$ circular", r"$\neq$ differs on this device"):
         assert word in legend
     start = "% ANN: a paper (Somebody, 2019), Table 1: what it compares\n\\begin{tabular}"
     assert first.startswith(f"{start}{{lrrrrr}}\n")

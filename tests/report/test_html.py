@@ -249,6 +249,12 @@ def test_a_ledger_in_the_folder_is_shown(tmp_path: Path) -> None:
     assert (shown["row"], shown["metric"], shown["ours"]) == (["+GC | r=16"], ["params (M)"], ["28.08"])
     assert shown["verdict"] == ["reproduced"]
     assert "why" not in shown
+    for word in (
+        "Increment reproduced: what the row adds",
+        "Differs on this device: a ratio on another card",
+        "Circular",
+    ):
+        assert word in read(run).text
     (run / "papers.csv").write_text("paper,table\nann,1\n", encoding="utf-8")
     with pytest.raises(RunError, match=r"papers\.csv' is no ledger .* no column row, metric"):
         write_html(run)
