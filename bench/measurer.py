@@ -13,7 +13,7 @@ from bench.measure.allocator import retain_host_memory
 from bench.measure.clock import Clock
 from bench.measure.machine import measure_machine
 from bench.measure.method import Method
-from bench.measure.precision import allow_tf32
+from bench.measure.precision import ieee_fp32
 from bench.measure.rates import Rates
 from bench.measure.telemetry import probe_for
 from bench.plan import OnCase, PlannedGroup, Tracing, trace_all
@@ -44,7 +44,7 @@ class Ready:
 
 def get_ready(device: str, clock: Clock, method: Method, rates: bool) -> Ready:
     """Have this process compute IEEE fp32 and look at its machine, ahead of any measurement; `rates` measures it."""
-    allow_tf32(False)
+    ieee_fp32()
     free = available_bytes(device)
     machine = probe_machine(device, clock, method) if rates else Rates()
     return Ready(retain_host_memory(), machine, describe_environment(device), free, cards(device), os.nice(0))

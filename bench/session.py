@@ -22,7 +22,7 @@ from bench.isolation import Isolated
 from bench.measure.cache import cache_bytes
 from bench.measure.clock import clock_for
 from bench.measure.method import Method, make_method
-from bench.measure.precision import allow_tf32
+from bench.measure.precision import ieee_fp32
 from bench.measure.rates import Rates
 from bench.measurer import InProcess, Measurer, Ready
 from bench.plan import check_buildable, make_plan
@@ -255,7 +255,7 @@ def run_estimate(request: Request) -> Iterator[dict[str, object]]:
     cases = request.resolve().cases(request.device)
     check_buildable(dict.fromkeys(cases))
     request.weights(cases)
-    allow_tf32(False)  # as where the cases are measured: it decides what a fused implementation is made of
+    ieee_fp32()  # as where the cases are measured: it decides what a fused implementation is made of
     return estimate(cases)
 
 

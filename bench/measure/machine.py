@@ -14,7 +14,7 @@ from torch.nn import functional
 from bench.case import DTYPES
 from bench.measure.clock import Call, Clock
 from bench.measure.method import Method
-from bench.measure.precision import allow_tf32
+from bench.measure.precision import ieee_fp32, set_tf32
 from bench.measure.rates import Rates
 from bench.measure.telemetry import Probe, disturbance
 
@@ -184,8 +184,8 @@ def _precision(name: str, device: str) -> Iterator[None]:
     if device != "cuda":
         yield
         return
-    allow_tf32(name == "tf32")
+    set_tf32(name == "tf32", name == "tf32")
     try:
         yield
     finally:
-        allow_tf32(False)
+        ieee_fp32()

@@ -11,14 +11,19 @@ import torch
 from bench.static.taps import CLASSES
 
 
-def allow_tf32(allowed: bool) -> None:
-    """Let this process compute convolutions and products of fp32 in TF32 on CUDA, or have both compute IEEE fp32.
+def ieee_fp32() -> None:
+    """Have this process compute fp32 in IEEE fp32."""
+    set_tf32(convolutions=False, products=False)
+
+
+def set_tf32(convolutions: bool, products: bool) -> None:
+    """Say whether this process may compute fp32 convolutions and products in TF32 on CUDA.
 
     PyTorch's older switches are the ones set: unlike the newer `fp32_precision`, every version has them, and setting
     them takes back what the newer ones were set to.
     """
-    torch.backends.cudnn.allow_tf32 = allowed
-    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    torch.backends.cudnn.allow_tf32 = convolutions
+    torch.set_float32_matmul_precision("high" if products else "highest")
 
 
 def tf32_in_convolutions() -> bool:
