@@ -57,11 +57,11 @@ class Roof:
 def columns(frame: pd.DataFrame, machine: Machine) -> pd.DataFrame:
     """The columns `COLUMNS`, a row a row of the frame.
 
-    `roof_gflops` and `roof_gb_s`: the ceilings; `intensity`: FLOPs a compulsory byte; `gflops`: GFLOP/s reached, both of
-    executed multiply-adds; `roofline`: least over measured time. `precisions`: what the rates were those of;
-    `roofline_note`: why the share exceeds 100 %, or is missing for want of a rate. Null and "" for rows that did not
-    time a forward pass alone, that hold no multiply-adds by class, whose rates were not measured, and for rows of
-    another environment than the one that `machine` describes.
+    `roof_gflops` and `roof_gb_s`: the ceilings; `intensity`: FLOPs a compulsory byte; `gflops`: GFLOP/s reached, both
+    of executed multiply-adds; `roofline`: least over measured time. `precisions`: of the rates that were used;
+    `roofline_note`: why the share exceeds 100 %, or is missing because probes were refused. Null and "" for rows that
+    did not time a forward pass alone, that hold no multiply-adds by class, whose rates were not measured, and for rows
+    of another environment than the one that `machine` describes.
     """
     cases = [_timed(row, machine) for row in frame.to_dict("records")]
     known = ceilings(machine, [case for case in cases if case is not None])
