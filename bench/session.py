@@ -196,8 +196,8 @@ def run_sweep(request: Request, console: Console) -> Outcome:
 
 def refusal(rates: Rates) -> str:
     """What the person at the terminal is told of rates that a busy machine spoilt."""
-    causes = ", ".join(dict.fromkeys(rates.refused.values()))
-    return f"{len(rates.refused)} rates of the machine are null, disturbed ahead of the sweep and after it: {causes}"
+    names, causes = ", ".join(rates.refused), ", ".join(dict.fromkeys(rates.refused.values()))
+    return f"no rate {names} of the machine: disturbed ahead of the sweep and after it by {causes}"
 
 
 def run_facts(ready: Ready, weights: Weights | None) -> dict[str, object]:
