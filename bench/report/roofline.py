@@ -72,7 +72,8 @@ def columns(frame: pd.DataFrame, machine: Machine) -> pd.DataFrame:
 
 
 def explained(rows: Sequence[Mapping[Any, Any]]) -> str:
-    """The notes of a table with these rows: what the share is, and why some exceed 100 % or are missing."""
+    """The notes of a table with these rows: what the share is, of which rates where classes did not compute alike, and
+    why some exceed 100 % or are missing."""
     groups: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row["roofline_note"]:
@@ -80,7 +81,9 @@ def explained(rows: Sequence[Mapping[Any, Any]]) -> str:
             groups.setdefault((head, row["roofline_note"]), []).append(row["label"])
     shown = any(row["roofline"] == row["roofline"] for row in rows)
     said = [f"{head}: {', '.join(labels)} ({why})." for (head, why), labels in groups.items()]
-    return " ".join([*([NOTE] if shown else []), *said])
+    parts = sorted({part for row in rows for part in row["precisions"].split(", ") if " " in part})
+    rates = [f"Rates by class: {', '.join(parts)}."] if parts and shown else []
+    return " ".join([*([NOTE] if shown else []), *rates, *said])
 
 
 def draw(axes: Axes, low: Roof, high: Roof) -> None:
@@ -146,13 +149,9 @@ def _why(case: Timed, known: Ceilings, share: float) -> str:
 
 
 def _spelled(case: Timed) -> str:
-    """`fp32`, or `product fp32, pointwise tf32` where classes differ."""
-    used = case.used
-    return ", ".join(f"{kind} {name}" for kind, name in used.items()) if len(set(used.values())) > 1 else _only(used)
-
-
-def _only(used: Mapping[str, str]) -> str:
-    return next(iter(used.values()), "")
+    """`fp32`, or `product fp32, pointwise tf32` where not all classes computed alike."""
+    alike = set(case.precisions.values())
+    return ", ".join(f"{kind} {name}" for kind, name in case.used.items()) if len(alike) > 1 else "".join(alike)
 
 
 def _range(low: float, high: float) -> str:

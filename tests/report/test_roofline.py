@@ -199,6 +199,13 @@ def test_more_than_the_roof_is_explained_by_name() -> None:
     assert "Above 100 %" not in " ".join(table([timed("nl")]).notes)
 
 
+def test_notes_name_the_rates_where_classes_did_not_compute_alike() -> None:
+    machine = Machine({"env": "e0", **TF32, "tf32_cudnn": True})
+    rows = [of("cam", product=10**9), of("psp", pointwise=10**9)]
+    assert "Rates by class: pointwise tf32, product fp32." in " ".join(table(rows, machine).notes)
+    assert "Rates by class" not in " ".join(table(rows).notes)
+
+
 def test_a_run_with_rates_shows_them_everywhere(tmp_path: Path) -> None:
     rows = [timed(name, height=side, width=side) for name in ("nl", "gc") for side in (32, 64)]
     rows += [of("identity"), timed("nl", mode="train")]
