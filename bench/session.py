@@ -196,8 +196,9 @@ def run_sweep(request: Request, console: Console) -> Outcome:
 
 def refusal(rates: Rates) -> str:
     """What the person at the terminal is told of rates that a busy machine spoilt."""
-    names, causes = ", ".join(rates.refused), ", ".join(dict.fromkeys(rates.refused.values()))
-    return f"no rate {names} of the machine: disturbed ahead of the sweep and after it by {causes}"
+    null, every = len(rates.refused), len(rates.refused) + len(rates.best)
+    causes = ", ".join(dict.fromkeys(rates.refused.values()))
+    return f"null: {null} of the machine's {every} rates, disturbed ahead of the sweep and after it by {causes}"
 
 
 def run_facts(ready: Ready, weights: Weights | None) -> dict[str, object]:

@@ -49,11 +49,13 @@ class Ceilings:
     Attributes:
         gflops: GFLOP/s by precision, two FLOPs a multiply-add.
         probed, reached: GB/s by footprint in bytes, of copies and of rows.
+        spared: classes whose multiply-adds a kernel may spare, see `spared_on`.
     """
 
     gflops: Mapping[str, float]
     probed: Mapping[float, float]
     reached: Mapping[float, float]
+    spared: frozenset[str]
 
     def compute_ms(self, case: Timed, leave: Iterable[str] = ()) -> float | None:
         """Milliseconds that the multiply-adds take at least, each at the rate of its class's precision, without the
@@ -76,10 +78,10 @@ class Ceilings:
 def ceilings(machine: Machine, cases: Iterable[Timed]) -> Ceilings:
     """The ceilings of a run.
 
-    A row raises the rate of a precision if all of its multiply-adds have that precision and none belongs to a
-    convolution larger than 1x1, which Winograd's algorithm may compute with fewer. Only rates that a probe has can be
-    raised: a row alone does not say how near it comes.
+    A row raises the rate of a precision if all of its multiply-adds have that precision and none can have been spared.
+    Only rates that a probe has can be raised: a row alone does not say how near it comes.
     """
+    spared = spared_on(machine)
     gflops: dict[str, float] = {}
     probed: dict[float, float] = {}
     for name, value in machine.facts.items():
@@ -92,11 +94,20 @@ def ceilings(machine: Machine, cases: Iterable[Timed]) -> Ceilings:
     reached: dict[float, float] = {}
     for case in cases:
         names = set(case.used.values())
-        if len(names) == 1 and not set(case.used).intersection(TAPPED) and names <= set(gflops):
+        if len(names) == 1 and spared.isdisjoint(case.used) and names <= set(gflops):
             (name,) = names
             gflops[name] = max(gflops[name], 2 * sum(case.macs.values()) / case.ms / 1e6)
         reached[case.moved] = max(reached.get(case.moved, 0.0), case.moved / case.ms / 1e6)
-    return Ceilings(gflops, probed, reached)
+    return Ceilings(gflops, probed, reached, spared)
+
+
+def spared_on(machine: Machine) -> frozenset[str]:
+    """Classes of which a kernel may spare multiply-adds, as Winograd's algorithm does in convolutions larger than 1x1.
+
+    On x86 CPUs there are none: PyTorch asks oneDNN for the direct algorithm, or multiplies matrices itself.
+    """
+    x86 = str(machine.facts.get("system", "")).lower().endswith(("x86_64", "amd64"))
+    return frozenset(() if machine.facts.get("device") == "cpu" and x86 else TAPPED)
 
 
 def refused(machine: Machine) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.report.ceilings import TAPPED, Ceilings, Timed, ceilings, precisions, refused
+from bench.report.ceilings import Ceilings, Timed, ceilings, precisions, refused
 from bench.report.digits import number, significant
 from bench.report.machine import Machine
 
@@ -74,13 +74,16 @@ def columns(frame: pd.DataFrame, machine: Machine) -> pd.DataFrame:
 def explained(rows: Sequence[Mapping[Any, Any]]) -> str:
     """The notes of a table with these rows: what the share is, of which rates where classes did not compute alike, and
     why some exceed 100 % or are missing."""
+    shown = any(row["roofline"] == row["roofline"] for row in rows)
     groups: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row["roofline_note"]:
             head = "Above 100 %" if row["roofline"] == row["roofline"] else "No share of the roofline"
             groups.setdefault((head, row["roofline_note"]), []).append(row["label"])
-    shown = any(row["roofline"] == row["roofline"] for row in rows)
-    said = [f"{head}: {', '.join(labels)} ({why})." for (head, why), labels in groups.items()]
+    said = [
+        f"{head}: {', '.join(labels)} ({why})." if shown else f"{head}: {why}."
+        for (head, why), labels in groups.items()
+    ]
     parts = sorted({part for row in rows for part in row["precisions"].split(", ") if " " in part})
     rates = [f"Rates by class: {', '.join(parts)}."] if parts and shown else []
     return " ".join([*([NOTE] if shown else []), *rates, *said])
@@ -143,9 +146,9 @@ def _why(case: Timed, known: Ceilings, share: float) -> str:
     """Why a case exceeds its ceiling, or ""."""
     if share <= 1 + _NEAR:
         return ""
-    others = known.compute_ms(case, leave=TAPPED)
-    spared = set(case.used).intersection(TAPPED) and others is not None and others <= case.ms
-    return WINOGRAD if spared else UNKNOWN
+    others = known.compute_ms(case, leave=known.spared)
+    explained = not known.spared.isdisjoint(case.used) and others is not None and others <= case.ms
+    return WINOGRAD if explained else UNKNOWN
 
 
 def _spelled(case: Timed) -> str:
