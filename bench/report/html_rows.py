@@ -128,7 +128,7 @@ def _details(rows: Sequence[Row]) -> list[Column]:
         ("ratio", _interval),
         ("sampling", _sampling),
         ("computed in", lambda row: row["precisions"]),
-        ("above its roofline", lambda row: row["roofline_note"]),
+        ("roofline", lambda row: row["roofline_note"]),
         ("draw", lambda row: _unit(row["power_w"], "W")),
         ("not in MACs", lambda row: ", ".join(str(name) for name in row["macs_uncounted"])),
     ]
