@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from bench.measure.precision import tf32_in_convolutions, tf32_in_products
 from modules.options import SpecError, nearest
 
 DEVICE_KINDS = ("cpu", "cuda")
@@ -73,8 +74,8 @@ def describe_environment(device: str) -> dict[str, object]:
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
             "cudnn_benchmark": torch.backends.cudnn.benchmark,
-            "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
-            "tf32_cudnn": torch.backends.cudnn.allow_tf32,
+            "tf32_matmul": tf32_in_products(),
+            "tf32_cudnn": tf32_in_convolutions(),
         }
     return facts
 

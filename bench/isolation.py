@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench.case import Case
+from bench.measure.rates import Rates
 from bench.measurer import Ready
 from bench.plan import OnCase, PlannedGroup, Tracing, one_line
 from bench.pulse import IDLE, Pulse
 from bench.repeats import merged
 from bench.trial import Broken, GroupResult
-from bench.worker import Measure, Slice, Task, Trace
+from bench.worker import Measure, Rate, Slice, Task, Trace
 from modules.options import SpecError
 
 _GLANCE_SECONDS = 0.25
@@ -224,6 +225,18 @@ class Isolated:
             self.close()
             raise
         return taken
+
+    def rates(self) -> Rates:
+        """What the machine achieves now; none where the worker is lost meanwhile."""
+        self.prepare()
+        assert self._worker is not None
+        self._worker.ask(Rate())
+        try:
+            found: Rates = self._worker.answer()
+        except WorkerLost:
+            self.close()
+            return Rates()
+        return found
 
     def close(self) -> None:
         """End the worker, if there is one."""

@@ -13,6 +13,8 @@ from bench.measure.allocator import retain_host_memory
 from bench.measure.clock import Clock
 from bench.measure.machine import measure_machine
 from bench.measure.method import Method
+from bench.measure.precision import ieee_fp32
+from bench.measure.rates import Rates
 from bench.measure.telemetry import probe_for
 from bench.plan import OnCase, PlannedGroup, Tracing, trace_all
 from bench.trial import GroupResult, measure_group
@@ -25,7 +27,7 @@ class Ready:
 
     Attributes:
         host_allocator: what was done to its host's allocator, in words.
-        machine: the machine's rates, see `measure_machine`; empty where they were not asked for.
+        machine: the machine's rates, see `measure_machine`; none where they were not asked for.
         facts: of the environment, see `describe_environment`.
         free_bytes: memory that a case may take on the device.
         cards: models of the CUDA devices that are visible, the one measured on first.
@@ -33,18 +35,24 @@ class Ready:
     """
 
     host_allocator: str
-    machine: Mapping[str, float]
+    machine: Rates
     facts: Mapping[str, object]
     free_bytes: int
     cards: tuple[str, ...] = ()
     niceness: int = 0
 
 
-def get_ready(device: str, clock: Clock, rates: bool) -> Ready:
-    """Look at the machine of this process, ahead of any measurement; `rates` measures it."""
+def get_ready(device: str, clock: Clock, method: Method, rates: bool) -> Ready:
+    """Have this process compute IEEE fp32 and look at its machine, ahead of any measurement; `rates` measures it."""
+    ieee_fp32()
     free = available_bytes(device)
-    machine = measure_machine(device, clock, free_bytes=free) if rates else {}
+    machine = probe_machine(device, clock, method) if rates else Rates()
     return Ready(retain_host_memory(), machine, describe_environment(device), free, cards(device), os.nice(0))
+
+
+def probe_machine(device: str, clock: Clock, method: Method) -> Rates:
+    """What the device of this process achieves now."""
+    return measure_machine(device, clock, method, available_bytes(device), probe_for(device))
 
 
 class Measurer(Protocol):
@@ -59,6 +67,9 @@ class Measurer(Protocol):
     def measure(self, group: PlannedGroup, on_step: Callable[[str, int], None]) -> GroupResult:
         """Measure a group; `on_step` is told now and then (name of the case in hand, round), -1 before sampling."""
 
+    def rates(self) -> Rates:
+        """What the machine achieves now."""
+
     def close(self) -> None:
         """Give everything back."""
 
@@ -71,10 +82,10 @@ class InProcess:
     method: Method
     clock: Clock
     weights: Weights | None = None
-    rates: bool = False
+    probing: bool = False
 
     def prepare(self) -> Ready:
-        return get_ready(self.device, self.clock, self.rates)
+        return get_ready(self.device, self.clock, self.method, self.probing)
 
     def trace(self, cases: Sequence[Case], on_case: OnCase) -> Mapping[Case, Tracing]:
         return trace_all(cases, on_case, bool(self.method.fold))
@@ -91,6 +102,9 @@ class InProcess:
                 on_step(steps[step], round)
 
         return measure_group(group, self.method, self.clock, self.weights, probe_for(self.device), tell)
+
+    def rates(self) -> Rates:
+        return probe_machine(self.device, self.clock, self.method)
 
     def close(self) -> None:
         return None

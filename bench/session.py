@@ -22,13 +22,15 @@ from bench.isolation import Isolated
 from bench.measure.cache import cache_bytes
 from bench.measure.clock import clock_for
 from bench.measure.method import Method, make_method
+from bench.measure.precision import ieee_fp32
+from bench.measure.rates import Rates
 from bench.measurer import InProcess, Measurer, Ready
 from bench.plan import check_buildable, make_plan
 from bench.plugin import load_plugins
 from bench.progress import Watch
 from bench.runner import Runner, Stamp, Summary, count_failed
 from bench.static.estimate import estimate
-from bench.store import Store, known_rates, open_store
+from bench.store import Store, keep_rates, known_rates, open_store
 from bench.suite import Suite, load_suite
 from bench.weights import Weights, weights_for
 from bench.worker import Task
@@ -161,8 +163,8 @@ def run_sweep(request: Request, console: Console) -> Outcome:
     cases = suite.cases(device)
     check_buildable(cases)
     weights = request.weights(cases)
-    machine = known_rates(folder)
-    measurer = request.measurer(device, suite.method, weights, rates=not machine)
+    known = known_rates(folder)
+    measurer = request.measurer(device, suite.method, weights, rates=not known.complete)
     watch = Watch(console)
     start = time.perf_counter()
     interrupted = False
@@ -170,7 +172,7 @@ def run_sweep(request: Request, console: Console) -> Outcome:
         stack.callback(measurer.close)
         ready = measurer.prepare()
         facts = run_facts(ready, weights)
-        store, stamp = open_run(request, suite, folder, facts, machine or ready.machine, git_revision())
+        store, stamp = open_run(request, suite, folder, facts, known.merged(ready.machine), git_revision())
         stack.enter_context(store)
         stack.enter_context(watch.shown())
         summary = Summary()
@@ -178,15 +180,27 @@ def run_sweep(request: Request, console: Console) -> Outcome:
             free = None if request.force else available_bytes(device)
             plan = make_plan(suite, device, store.rows, free, watch.judged, measurer.trace)
             Runner(store, stamp, measurer, watch, plan, summary).run()
+            if ready.machine.passes:
+                known = known.merged(ready.machine).merged(measurer.rates())
+                keep_rates(folder, known)
         except KeyboardInterrupt:
             interrupted = True
     missing = sum(case.key not in store.rows for case in cases)
     text = closing(store, summary, missing, time.perf_counter() - start, stamp.git)
     if weights is not None:
         text += f"\nweights of {weights.label} from '{weights.path}' (names of {weights.names})"
+    if known.refused:
+        text += f"\nnote: {refusal(known)}"
     if interrupted:
         text += f"\ninterrupted; to go on: {shlex.join([*program(), *sys.argv[1:]])}"
     return Outcome(folder, text, count_failed(summary.statuses) > 0, interrupted)
+
+
+def refusal(rates: Rates) -> str:
+    """What the person at the terminal is told of rates that a busy machine spoilt."""
+    null, every = len(rates.refused), len(rates.refused) + len(rates.best)
+    causes = ", ".join(dict.fromkeys(rates.refused.values()))
+    return f"null: {null} of the machine's {every} rates, disturbed ahead of the sweep and after it by {causes}"
 
 
 def run_facts(ready: Ready, weights: Weights | None) -> dict[str, object]:
@@ -200,7 +214,7 @@ def open_run(
     suite: Suite,
     folder: Path,
     facts: dict[str, object],
-    machine: Mapping[str, float],
+    machine: Rates,
     revision: str | None,
 ) -> tuple[Store, Stamp]:
     """The run folder of a request, open, and what its rows will carry.
@@ -216,7 +230,7 @@ def open_run(
         SpecError, RunError: as `open_store`.
     """
     env, method = environment_hash(facts), suite.method
-    whole = {**facts, "method_settings": dataclasses.asdict(method), "machine": dict(machine)}
+    whole = {**facts, "method_settings": dataclasses.asdict(method), "machine": machine.facts()}
     store = open_store(folder, suite.toml(), whole, {"env": env, "method": method.hash})
     return store, Stamp(suite.name, env, method.hash, request.command(), device_name(facts), request.revision(revision))
 
@@ -244,6 +258,7 @@ def run_estimate(request: Request) -> Iterator[dict[str, object]]:
     cases = request.resolve().cases(request.device)
     check_buildable(dict.fromkeys(cases))
     request.weights(cases)
+    ieee_fp32()  # as where the cases are measured: it decides what a fused implementation is made of
     return estimate(cases)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from bench import journal
+from bench.measure.rates import Rates
 from bench.row import DEVICES, ENVIRONMENT, RESULTS, ROWS, RUNS, SUITE, read_rows
 from modules.options import SpecError
 
@@ -104,13 +105,26 @@ def open_store(folder: Path, suite: str, environment: Mapping[str, object], stam
     return Store(folder, kept, lock)
 
 
-def known_rates(folder: Path) -> dict[str, float]:
-    """The machine's rates that a run folder holds already; empty where it does not."""
+def known_rates(folder: Path) -> Rates:
+    """The machine's rates that a run folder holds already; none where it does not."""
     try:
-        rates = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8")).get("machine", {})
+        return Rates.read(json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8")).get("machine"))
     except (OSError, ValueError, AttributeError):
-        return {}
-    return rates if isinstance(rates, dict) else {}
+        return Rates()
+
+
+def keep_rates(folder: Path, rates: Rates) -> None:
+    """Write the machine's rates into the `environment.json` of an open run folder.
+
+    Raises:
+        SpecError: it cannot be written.
+    """
+    path = folder / ENVIRONMENT
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        journal.replace(path, json.dumps({**facts, "machine": rates.facts()}, indent=2) + "\n")
+    except OSError as error:
+        raise journal.unwritable(folder, error) from None
 
 
 def _refuse_strangers(folder: Path, row: Mapping[str, object], stamp: Mapping[str, str]) -> None:

@@ -18,6 +18,7 @@ from bench.measure.clock import Call, Clock
 from bench.measure.graph import captured
 from bench.measure.method import Method
 from bench.measure.peak import CudaPeak, cuda_peak
+from bench.measure.precision import class_precisions
 from bench.measure.sampler import Member, Sampler, timing_row
 from bench.measure.telemetry import Probe
 from bench.measure.timing import ratio_row
@@ -163,6 +164,7 @@ class Trial:
         against = self._against(case) if whole else None
         timing = sampler.timing(member, against, self._twin if whole else None)
         fields = {"status": "ok", **timing_row(timing), "checked_at": self._checked.get(member.name)}
+        fields["class_precisions"] = class_precisions(case.dtype, case.device)
         other = {"impl": "reference"} if case.impl != "reference" else {"compiled": False}
         plain = self._members.get(dataclasses.replace(case, **other).name)
         if plain is not None and plain is not member and plain.failure is None and timing.invalid is None:

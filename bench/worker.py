@@ -17,7 +17,7 @@ from bench.environment import available_bytes
 from bench.measure.clock import clock_for
 from bench.measure.method import Method
 from bench.measure.telemetry import probe_for
-from bench.measurer import get_ready
+from bench.measurer import get_ready, probe_machine
 from bench.plan import PlannedGroup, Tracing, trace_case
 from bench.plugin import load_plugins
 from bench.pulse import IDLE, Pulse
@@ -61,12 +61,17 @@ class Measure:
     group: PlannedGroup
 
 
+@dataclass(frozen=True)
+class Rate:
+    """Measure the machine, one reply."""
+
+
 def serve(connection: Connection, pulse: Pulse) -> None:
     """Answer requests until the driver hangs up."""
     task: Task = connection.recv()
     load_plugins(task.plugins)
     clock, probe = clock_for(task.device), probe_for(task.device)
-    connection.send(get_ready(task.device, clock, task.rates))
+    connection.send(get_ready(task.device, clock, task.method, task.rates))
     _limit_memory(task.device)
     slicer = Slicer(task.method, clock)
     while True:
@@ -83,6 +88,8 @@ def serve(connection: Connection, pulse: Pulse) -> None:
         elif isinstance(request, Slice):
             pulse.mark(0)
             connection.send(slicer.take(request.case, request.samples))
+        elif isinstance(request, Rate):
+            connection.send(probe_machine(task.device, clock, task.method))
         else:
             result: GroupResult = measure_group(request.group, task.method, clock, task.weights, probe, pulse.mark)
             connection.send(result)

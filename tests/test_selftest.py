@@ -141,7 +141,7 @@ def test_both_counters_are_exact_and_either_s_mistake_is_noticed() -> None:
 def test_rates_and_how_steady_they_are(times: tuple[float, ...], verdict: str) -> None:
     line = work.move("cpu", Stopwatch(*times), 2**20, seconds=0.0)
     assert line.verdict == verdict
-    assert f"{32 * 2**20 / 0.3 / 1e9:.3g} GB/s" in line.figure
+    assert f"{2**20 / 0.3 / 1e9:.3g} GB/s" in line.figure
 
 
 def test_a_product_is_told_in_flops_and_macs() -> None:

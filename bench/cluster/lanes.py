@@ -12,8 +12,9 @@ from bench.case import Case
 from bench.cluster.connection import Cluster, NodesLost, OutOfMemory
 from bench.cluster.placement import Placement, write_placement
 from bench.cluster.survey import Kind
-from bench.cluster.tasks import Measured, measure_there
+from bench.cluster.tasks import Measured, look_around, measure_there
 from bench.isolation import Isolated
+from bench.measure.rates import Rates
 from bench.measurer import Ready
 from bench.plan import OnCase, PlannedGroup, Tracing
 from bench.progress import Watch
@@ -103,6 +104,18 @@ class Remote:
         with self._writing:
             write_placement(self.folder, Placement(device, node.name, measured.started, measured.ended, keys))
         return replace(measured.result, node=node.name)
+
+    def rates(self) -> Rates:
+        """What a device of this kind achieves now; none where its nodes are gone."""
+        share = self.kind.share
+        arguments = (replace(self.task, rates=True), self.timeout, share.threads)
+        ready: Ready
+        try:
+            _, ready = self.cluster.call(look_around, arguments, share)
+        except NodesLost as lost:
+            self.note(f"{self.kind}: not probed again: {lost}")
+            return Rates()
+        return ready.machine
 
     def close(self) -> None:
         """Nothing is kept between groups."""

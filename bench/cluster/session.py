@@ -7,7 +7,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +24,8 @@ from bench.plan import check_buildable, make_plan
 from bench.progress import Watch
 from bench.row import DEVICES, ENVIRONMENT, ROWS
 from bench.runner import Runner, count_failed
-from bench.session import Outcome, Request, check_method, closing, open_run, program, run_facts
-from bench.store import known_rates
+from bench.session import Outcome, Request, check_method, closing, open_run, program, refusal, run_facts
+from bench.store import keep_rates, known_rates
 from bench.suite import Suite
 from bench.worker import Task
 from modules.options import SpecError
@@ -71,7 +71,8 @@ def run_on_cluster(request: Request, console: Console) -> Outcome:
             shared = SharedWatch(watch)
             lanes = []
             for kind, place in zip(kinds, places, strict=True):
-                facts, rates = run_facts(kind.ready, weights), known_rates(place) or kind.ready.machine
+                facts, known = run_facts(kind.ready, weights), known_rates(place)
+                rates = known if known.complete else known.merged(kind.ready.machine)
                 store, stamp = open_run(request, suite, place, facts, rates, kind.software.git)
                 stack.enter_context(store)
                 mend_placements(place)
@@ -84,7 +85,20 @@ def run_on_cluster(request: Request, console: Console) -> Outcome:
                 stack.callback(_tell_devices, folder, lanes)
                 _tell_devices(folder, lanes)
             interrupted = measure_all(lanes, cluster)
+            for lane in [] if interrupted else lanes:
+                probe_again(lane, shared.note)
     return _outcome(folder, lanes, interrupted, time.perf_counter() - start)
+
+
+def probe_again(lane: Lane, note: Callable[[str], None]) -> None:
+    """Measure the machine of a kind once more, behind its last group, and keep the best in its run folder."""
+    known = known_rates(lane.store.folder)
+    if known.complete or lane.lost is not None:
+        return
+    known = known.merged(lane.runner.measurer.rates())
+    keep_rates(lane.store.folder, known)
+    if known.refused:
+        note(f"{lane.kind}: {refusal(known)}")
 
 
 def _default_name(request: Request, suite: Suite, device: str) -> str:

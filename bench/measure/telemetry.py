@@ -66,6 +66,16 @@ def probe_for(device: str, ours: Collection[int] | None = None) -> MachineProbe:
     return MachineProbe(HostProbe(), open_nvml(ours) if device == "cuda" else None)
 
 
+def disturbance(before: Reading, after: Reading, method: Method) -> list[str]:
+    """What disturbed a piece of work between two readings, by the bounds of a round; empty where nothing did.
+
+    The card's own power and heat are left out: they hold its clocks down from some 0.1 s of work on, and of a probe the
+    fastest call counts, which comes before.
+    """
+    held = [*_held(before.card), *_held(after.card)]
+    return list(dict.fromkeys(why for why in [*held, *_crowded(after.host, method)] if why not in HEAT))
+
+
 class RoundLog:
     """What a probe saw of the rounds of one group.
 

@@ -24,6 +24,7 @@ from bench.case import Case
 from bench.environment import available_bytes, describe_environment, environment_hash, git_revision, pick_device
 from bench.measure.allocator import retain_host_memory
 from bench.measure.clock import clock_for
+from bench.measure.precision import ieee_fp32
 from bench.plan import check_buildable, trace_case
 from bench.plugin import load_plugins
 from bench.profiling.anatomy import Anatomy, dissect
@@ -120,6 +121,7 @@ def run_profile(request: ProfileRequest, console: Console) -> ProfileOutcome:
     if any((folder / name).exists() for name in (ROWS, RUNS)):
         raise SpecError(f"'{folder}' holds the rows of another command; choose another --out")
     start = time.perf_counter()
+    ieee_fp32()
     facts = {**describe_environment(device), "host_allocator": retain_host_memory()}
     found = Findings()
     with contextlib.ExitStack() as stack:

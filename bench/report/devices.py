@@ -103,16 +103,12 @@ def read_devices(folder: Path) -> list[Device]:
 
 def _frame(folder: Path, listed: Sequence[Mapping[str, Any]], rows: Sequence[list[dict[str, Any]]]) -> pd.DataFrame:
     frame = build([row for own in rows for row in own])
-    shares: dict[str, list[float | None]] = {name: [] for name in roofline.COLUMNS}
-    start = 0
+    shares, start = [], 0
     for device, own in zip(listed, rows, strict=True):
         machine = read_machine(folder / device["folder"])
-        for name, values in roofline.columns(frame.iloc[start : start + len(own)], machine).items():
-            shares[name] += values
+        shares.append(roofline.columns(frame.iloc[start : start + len(own)], machine))
         start += len(own)
-    for name, values in shares.items():
-        frame[name] = pd.Series(values, dtype=float)
-    return frame
+    return frame.assign(**pd.concat(shares)) if shares else frame
 
 
 def _rows(folder: Path, device: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -82,9 +82,7 @@ def build(rows: Iterable[Mapping[str, Any]], machine: Machine = UNKNOWN) -> pd.D
     for name in dict.fromkeys(name for row in listed for name in row if name not in known):
         columns[name] = pd.Series([row.get(name) for row in listed], dtype=object)
     frame = _derive(pd.DataFrame(columns))
-    for name, values in roofline.columns(frame, machine).items():
-        frame[name] = pd.Series(values, dtype=float)
-    return frame
+    return frame.join(roofline.columns(frame, machine))
 
 
 def label(entry: str, options: Mapping[str, Any]) -> str:

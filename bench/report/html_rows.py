@@ -127,6 +127,8 @@ def _details(rows: Sequence[Row]) -> list[Column]:
         ("p10 to p90", lambda row: _range(row["latency_p10_ms"], row["latency_p90_ms"], "ms")),
         ("ratio", _interval),
         ("sampling", _sampling),
+        ("computed in", lambda row: row["precisions"]),
+        ("roofline", lambda row: row["roofline_note"]),
         ("draw", lambda row: _unit(row["power_w"], "W")),
         ("not in MACs", lambda row: ", ".join(str(name) for name in row["macs_uncounted"])),
     ]

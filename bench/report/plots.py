@@ -131,7 +131,7 @@ def _curve_caption(curve: Curve, chunk: Sequence[Panel]) -> str:
     if curve.name == "cuda-memory":
         words.append("What the allocator reached above its baseline.")
     if curve.name == "roofline":
-        words.append(roofline.words(_roof(chunk[0])))
+        words.append(roofline.words(*_roofs(chunk[0])))
     missing: Counter[str] = sum((panel.missing for panel in chunk), Counter())
     if missing:
         words.append(f"{missing_words(missing)}.")
@@ -145,18 +145,17 @@ def _curve_caption(curve: Curve, chunk: Sequence[Panel]) -> str:
 
 def _under_the_roof(place: Axes, panel: Panel) -> None:
     """Limits that hold the points and the ceilings above them, and the ceilings."""
-    ceiling = _roof(panel)
+    low, high = _roofs(panel)
     xs = [x for series in panel.series for x in series.xs if x == x]
     ys = [y for series in panel.series for y in series.ys if y == y]
     decimal_ticks(place, "x", _limits(xs))
-    decimal_ticks(place, "y", _limits([*ys, ceiling.at(min(xs)), ceiling.at(max(xs))]))
-    roofline.draw(place, ceiling)
+    decimal_ticks(place, "y", _limits([*ys, *(ceiling.at(x) for ceiling in (low, high) for x in (min(xs), max(xs)))]))
+    roofline.draw(place, low, high)
 
 
-def _roof(panel: Panel) -> roofline.Roof:
-    """The ceilings of a panel: its rows share device and dtype."""
-    known = panel.groups[0].setting.frame[["roof_gflops", "roof_gb_s"]].dropna().iloc[0]
-    return roofline.Roof(float(known["roof_gflops"]), float(known["roof_gb_s"]))
+def _roofs(panel: Panel) -> tuple[roofline.Roof, roofline.Roof]:
+    """The lowest and the highest ceilings of a panel's setting: its rows share device and dtype."""
+    return roofline.span(panel.groups[0].setting.frame)
 
 
 def _fullest(members: Sequence[Group]) -> Group | None:

@@ -67,7 +67,7 @@ def efficiency(group: Group) -> Table:
         share = [percent(row["roofline"])] if roofed else []
         figures = (count(row["params"]), significant(row["gmacs"]), *peaks, latency(row), ratio(row), *share)
         body.append((row["label"], *figures))
-    notes = [note for note in (_tie_note(group, rows), _roofline_note(rows), *failures(rows)) if note]
+    notes = [note for note in (_tie_note(group, rows), roofline.explained(rows), *failures(rows)) if note]
     return Table(group.title(), Grid(tuple(header), tuple(body), "l" + "r" * (len(header) - 1)), tuple(notes))
 
 
@@ -153,7 +153,7 @@ def wide(frame: pd.DataFrame, column: str) -> pd.DataFrame:
 def raw(frame: pd.DataFrame) -> pd.DataFrame:
     """The columns `RAW`, and those of the machine that some row has: its name, its node, the share of its roofline."""
     named = [name for name in ("device_name", "node") if (frame[name] != "").any()]
-    return frame[[*named, *RAW, *(["roofline"] if frame["roofline"].notna().any() else [])]]
+    return frame[[*named, *RAW, *(["roofline", "precisions"] if frame["roofline"].notna().any() else [])]]
 
 
 def write(frame: pd.DataFrame, folder: Path) -> list[Path]:
@@ -224,10 +224,3 @@ def _tie_note(group: Group, rows: Sequence[dict[Any, Any]]) -> str:
     if any(ratio(row).endswith("?") for row in rows):
         words.append("?: the noise of this ratio was not measured.")
     return " ".join(words)
-
-
-def _roofline_note(rows: Sequence[dict[Any, Any]]) -> str:
-    shares = [row["roofline"] for row in rows if row["roofline"] == row["roofline"]]
-    if not shares:
-        return ""
-    return f"{roofline.NOTE} {roofline.CACHED}" if max(shares) > 1 else roofline.NOTE

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.measure.clock import Clock
-from bench.measure.machine import SECONDS, Pace, copy, product
+from bench.measure.machine import FOOTPRINTS_MIB, SECONDS, Pace, copy, product
 from bench.selftest.line import Line
 from bench.static.flops import DispatchCount, count_with_fvcore
 from bench.static.trace import Trace
@@ -23,14 +23,15 @@ def multiply(name: str, device: str, clock: Clock, free_bytes: int, seconds: flo
     pace = product(name, device, clock, seconds, free_bytes)
     size = f"{pace.size} a side, {pace.work / 2e9:.4g} GMACs"
     rate = f"{pace.rate / 1e12:.3g} TFLOP/s"
-    return _line(f"{PRODUCT} {name}", rate, size, pace, "the flat ceiling of the roofline, two FLOPs a multiply-add")
+    return _line(f"{PRODUCT} {name}", rate, size, pace, "a flat ceiling of the roofline, two FLOPs a multiply-add")
 
 
 def move(device: str, clock: Clock, free_bytes: int, seconds: float = SECONDS) -> Line:
     """The rate of a large copy; calls that differ by more than 25 % are a warning."""
-    pace = copy(device, clock, seconds, free_bytes)
-    size = f"{pace.size / 2**20:.0f} MiB read and as much written"
-    return _line(COPY, f"{pace.rate / 1e9:.3g} GB/s", size, pace, "the slope of the roofline")
+    fits = [mib for mib in FOOTPRINTS_MIB if mib * 2**20 <= free_bytes / 4] or [FOOTPRINTS_MIB[0]]
+    pace = copy(device, clock, seconds, fits[-1])
+    size = f"{pace.size / 2**20:.0f} MiB, read and written"
+    return _line(COPY, f"{pace.rate / 1e9:.3g} GB/s", size, pace, "the slope of the roofline for large maps")
 
 
 def _line(name: str, rate: str, size: str, pace: Pace, meaning: str) -> Line:

@@ -28,6 +28,8 @@ class StaticFigures:
         macs_fvcore: fvcore's count of the same, null where it was not asked.
         macs_torch: the dispatch counter's.
         macs_uncounted: operators with weight that a counter passed over.
+        macs_by_class: `macs_torch` by class of rate, see `bench.static.taps`.
+        executed_macs_by_class: the same, of a convolution only the taps inside its map.
         traced_peak_bytes: peak of live storage above weights and inputs (and the gradient that comes in).
         traffic_bytes: inputs and outputs of every operator, backward included in `train` mode.
         compulsory_bytes: inputs and weights that are read, and outputs, once; in `train` mode their gradients too.
@@ -43,6 +45,8 @@ class StaticFigures:
     traced_peak_bytes: int
     traffic_bytes: int
     compulsory_bytes: int
+    macs_by_class: dict[str, int]
+    executed_macs_by_class: dict[str, int]
     resident_bytes: int
 
     def row(self) -> dict[str, object]:
@@ -84,6 +88,8 @@ def trace_figures(case: Case, fold: bool = False) -> StaticFigures:
         traced_peak_bytes=live.peak_bytes,
         traffic_bytes=traffic.bytes,
         compulsory_bytes=traffic.compulsory(sources, results),
+        macs_by_class=dict(sorted(count.by_class.items())),
+        executed_macs_by_class=dict(sorted(count.executed.items())),
         resident_bytes=work.resident_bytes,
     )
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import flop_registry
 
 from bench.static.operators import Operator, moves_no_data
+from bench.static.taps import executed
 
 _MAC_OPERATORS = frozenset(
     {"conv", "linear", "addmm", "matmul", "mm", "bmm", "baddbmm", "einsum", "attention", "windows"}
@@ -65,10 +66,14 @@ class DispatchCount:
     Attributes:
         macs: multiply-adds so far.
         by_operator: the same, by operator.
+        by_class: the same, by class of rate, see `bench.static.taps`.
+        executed: the same by class, without the taps of convolutions that fall outside of the map.
         passed_over: calls of operators that have weight but no formula.
     """
 
     by_operator: Counter[str] = field(default_factory=Counter)
+    by_class: Counter[str] = field(default_factory=Counter)
+    executed: Counter[str] = field(default_factory=Counter)
     passed_over: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -78,15 +83,19 @@ class DispatchCount:
     def see(self, operator: Operator, args: Sequence[Any], kwargs: dict[str, Any], outputs: Any) -> None:
         packet = _IN_PLACE.get(operator._overloadpacket, operator._overloadpacket)
         if packet in flop_registry:
-            flops = flop_registry[packet](*args, **kwargs, out_val=outputs)
-            self.by_operator[packet.__name__] += flops // 2
+            macs = flop_registry[packet](*args, **kwargs, out_val=outputs) // 2
         elif packet is _FLASH:
             query, key, value = args[:3]
-            self.by_operator[packet.__name__] += query.numel() * key.shape[2] + outputs[0].numel() * value.shape[2]
+            macs = query.numel() * key.shape[2] + outputs[0].numel() * value.shape[2]
         elif packet in _VECTOR_PRODUCTS:
-            self.by_operator[packet.__name__] += args[_VECTOR_PRODUCTS[packet]].numel()
-        elif _has_weight(operator):
-            self.passed_over[plain_name(operator._schema.name)] += 1
+            macs = args[_VECTOR_PRODUCTS[packet]].numel()
+        else:
+            self.passed_over.update([plain_name(operator._schema.name)] if _has_weight(operator) else [])
+            return
+        kind, inside = executed(packet, args, outputs)
+        self.by_operator[packet.__name__] += macs
+        self.by_class[kind] += macs
+        self.executed[kind] += macs if inside is None else inside
 
 
 @dataclass(frozen=True)

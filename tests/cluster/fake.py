@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.cluster import Node, Share, Software
+from bench.measure.rates import Rates
 from bench.measurer import Ready
 
 HERE = Software("2.13.0", "0.1.0", "abc", "c0de", {})
@@ -53,7 +54,7 @@ def node(name: str, cpus: int = 4, gpus: int = 0) -> Node:
 
 def ready(facts: dict[str, object], free: int = 2**30, cards: int = 0) -> Ready:
     models = (str(facts.get("gpu")),) * cards
-    return Ready("kept", {"copy_gb_s": 10.0}, facts, free, models)
+    return Ready("kept", Rates({"copy_gb_s": 10.0}, passes=1), facts, free, models)
 
 
 def other(**changed: Any) -> Software:

@@ -25,18 +25,21 @@ from bench.cluster.placement import (
     read_placements,
     write_placement,
 )
+from bench.cluster.session import probe_again
 from bench.cluster.tasks import Measured
 from bench.measure.method import make_method
+from bench.measure.rates import Rates
 from bench.plan import make_plan, trace_case
 from bench.progress import Watch
 from bench.runner import Runner, Stamp
-from bench.store import open_store
+from bench.store import keep_rates, known_rates, open_store
 from bench.suite import Suite, load_suite
 from bench.trial import Broken, GroupResult
 from bench.worker import Task
 from modules.options import SpecError
 from tests.cluster.fake import FACTS, HERE, FakeCluster, node, ready
 
+AGAIN = Rates({"copy_1_mib_gb_s": 5.0, "mm_fp32_tflops": 2.0}, {}, 1)
 SUITE = """
 name = "tiny"
 reference = "identity"
@@ -239,3 +242,24 @@ def test_two_at_once_on_a_device_are_found() -> None:
     assert overlaps(apart) == []
     long, within, later = at("a", 0, 10), at("a", 2, 3), at("a", 4, 5)
     assert overlaps([later, long, within]) == [(long, within), (long, later)]
+
+
+def test_a_kind_is_probed_again_behind_its_last_group(tmp_path: Path, suite: Suite, lane: MakeLane) -> None:
+    one, cluster = lane("x", suite, lambda p, f, arguments: replace(ready(FACTS), machine=AGAIN), "a")
+    keep_rates(tmp_path / "x", Rates({"copy_1_mib_gb_s": 10.0}, {"mm_fp32_tflops": "busy"}, 1))
+    probe_again(one, lambda text: None)
+    assert cluster.calls[-1][1] == "look_around"
+    assert known_rates(tmp_path / "x") == Rates({"copy_1_mib_gb_s": 10.0, "mm_fp32_tflops": 2.0}, {}, 2)
+    probe_again(one, lambda text: None)
+    assert len(cluster.calls) == 1
+
+
+def test_a_kind_whose_nodes_are_gone_keeps_its_rates(tmp_path: Path, suite: Suite, lane: MakeLane) -> None:
+    def gone(place: Any, function: Any, arguments: Any) -> Measured:
+        raise NodesLost(True, "no node is left of a")
+
+    one, _ = lane("x", suite, gone, "a")
+    before = Rates({"copy_1_mib_gb_s": 10.0}, {}, 1)
+    keep_rates(tmp_path / "x", before)
+    probe_again(one, lambda text: None)
+    assert known_rates(tmp_path / "x") == before

@@ -13,6 +13,7 @@ from rich.console import Console
 from bench.cluster import Kind, Node, NodesLost, Software, check_skew, find_kinds, nodes_with
 from bench.cluster.survey import difference
 from bench.measure.method import make_method
+from bench.measure.rates import Rates
 from bench.measurer import Ready
 from bench.worker import Task
 from modules.options import SpecError
@@ -97,7 +98,7 @@ def test_a_node_that_measures_behind_all_else_is_told() -> None:
 
 
 def test_cards_of_several_models_in_a_node_are_refused() -> None:
-    mixed = Ready("kept", {}, CARD, 1, ("NVIDIA H200", "NVIDIA A100"))
+    mixed = Ready("kept", Rates(), CARD, 1, ("NVIDIA H200", "NVIDIA A100"))
     with pytest.raises(SpecError, match=r"node a has cards of several models .*CUDA_VISIBLE_DEVICES"):
         surveyed({node("a", 8, 2): mixed}, "cuda")
 

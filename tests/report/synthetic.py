@@ -60,6 +60,7 @@ def row(name: str, height: int = 64, width: int = 64, channels: int = 512, **fie
         **{"impl": "reference", "height": height, "width": width, "channels": channels, "batch": 1, "dtype": "fp32"},
         **{"memory_format": "channels_first", "mode": "forward", "compiled": False, "device": "cpu"},
         **{"status": "ok", "reason": None, "params": weights, "macs": macs, "flops": 2 * macs},
+        **{"macs_by_class": {"product": macs}, "executed_macs_by_class": {"product": fields.get("macs", macs)}},
         **{"macs_fvcore": macs, "macs_torch": macs, "macs_uncounted": ["aten::softmax"] if square else []},
         **{"traced_peak_bytes": peak, "traffic_bytes": 3 * peak, "compulsory_bytes": peak},
         **{"latency_ms": ms, "latency_ci_low_ms": ms - half, "latency_ci_high_ms": ms + 0.8 * half},
