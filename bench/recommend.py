@@ -25,7 +25,7 @@ _FLAGS = {name: f"--{name.replace('_', '-')}" for name in (*_PLACE, *_CHOICES)} 
 
 Row = Mapping[str, Any]
 Carried = Mapping[str, Mapping[str, bool | None]]
-"""Of each trained block, named as a row's is, whether it carries each kind of context; null where that is not told."""
+"""Of each trained block, named as a row's is, whether it carries each kind of context; null where undecided."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Offer:
         low_ms, high_ms: the 95 % interval of the median time.
         floor: relative noise floor of its group; 0 where it has none.
         carries: kinds of context; null where it was not trained so.
-        untold: kinds of context of which its training runs do not tell.
+        untold: kinds of context that its training runs leave undecided.
         status: of its row.
         verdict: one of `VERDICTS`.
         reason: of the verdict, where it needs one.
@@ -242,10 +242,10 @@ def _judge(offer: Offer, budget: Budget) -> Offer:
     if offer.figures["ms"] is None or (budget.carries and offer.carries is None):
         found.append(("unsupported" if offer.status == "unsupported" else "unknown", offer.reason))
     untold = [kind for kind in budget.carries if kind in offer.untold]
-    found += [("unknown", f"its training runs are too few to tell of {' and '.join(untold)}")] if untold else []
+    found += [("unknown", f"undecided by its training runs: {' and '.join(untold)}")] if untold else []
     carries = budget.carries if offer.carries is None else offer.carries
     lacking = [kind for kind in budget.carries if kind not in (*carries, *untold)]
-    found += [("lacks", f"does not carry {' and '.join(lacking)} in every seed")] if lacking else []
+    found += [("lacks", f"does not carry {' and '.join(lacking)}")] if lacking else []
     verdict = max((verdict for verdict, _ in found), key=VERDICTS.index, default="fits")
     reasons = dict.fromkeys(reason for own, reason in found if own == verdict and reason)
     return dataclasses.replace(offer, verdict=verdict, reason="; ".join(reasons))

@@ -146,9 +146,9 @@ def _costs(folder: Path, sweep: Path | None) -> tuple[pd.DataFrame | None, str]:
 
 
 def _shown(part: Part, baseline: str) -> list[Table]:
-    optional = [tables.group_table(part), tables.boundary_table(part)]
-    first = [tables.accuracy(part, baseline), *tables.difference_tables(part, baseline)]
-    return first + [table for table in optional if table is not None]
+    after = [*tables.difference_tables(part, baseline), tables.group_table(part), tables.boundary_table(part)]
+    shown = [tables.accuracy(part, baseline), tables.share_table(part, baseline), *after]
+    return [table for table in shown if table is not None]
 
 
 def _plain(table: Table) -> str:

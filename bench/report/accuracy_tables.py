@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.report.accuracy_runs import MIXED, Block, Part, Spread
-from bench.report.carries import RULE, carries
+from bench.report.carries import RULE, Arrival, arrivals, carries
 from bench.report.differences import METHOD, Difference, differences, figures
 from bench.report.digits import MISSING, count, number, significant
 from bench.report.formats import Grid
@@ -22,21 +22,19 @@ _COMPARED = ("miou", "boundary_f1")
 
 def accuracy(part: Part, baseline: str) -> Table:
     """Every block of a part: what it costs, what it reaches, how sure, and which kinds of context it carries."""
-    compared = by_figure(differences(part, baseline))
     kinds, thin = part.kinds(), "thin" in part.keys("groups")
     header = ["block", "params", "MMACs", "mIoU", *kinds, *(["thin IoU"] if thin else []), "boundary F1", "seeds"]
     header += ["s a run", *(["carries"] if kinds else [])]
     body = []
     for block in part.blocks:
         cells = [block.label, *_size(block, part), *_reached(block, kinds, thin), _seeds(block), _seconds(block)]
-        body.append((*cells, *([carries(block, part, compared, baseline)] if kinds else [])))
+        body.append((*cells, *([carries(block, part, baseline)] if kinds else [])))
     align = "l" + "r" * (len(header) - (2 if kinds else 1)) + ("l" if kinds else "")
     return Table(part.words(), Grid(tuple(header), tuple(body), align), tuple(notes(part, baseline)))
 
 
 def terminal(part: Part, baseline: str) -> list[Table]:
     """The same in two grids that fit into 100 columns, and the differences below."""
-    compared = by_figure(differences(part, baseline))
     kinds, thin = part.kinds(), "thin" in part.keys("groups")
     header = ("block", "mIoU", *kinds, *(["thin\nIoU"] if thin else []), "boundary\nF1", "seeds")
     reached = [(wrap(block.label), *_reached(block, kinds, thin), _seeds(block)) for block in part.blocks]
@@ -44,16 +42,33 @@ def terminal(part: Part, baseline: str) -> list[Table]:
     header = ("block", "params", "MMACs", "s a run", *(["carries"] if kinds else []))
     costs = [
         (wrap(block.label), *_size(block, part), _seconds(block))
-        + (("\n".join(textwrap.wrap(carries(block, part, compared, baseline), WORDS_WIDTH)),) if kinds else ())
+        + (("\n".join(textwrap.wrap(carries(block, part, baseline), WORDS_WIDTH)),) if kinds else ())
         for block in part.blocks
     ]
     title = "Cost and the kinds of context that a block carries" if kinds else "Cost"
     below = tuple(notes(part, baseline))
     tables.append(Table(title, Grid(header, tuple(costs), "lrrr" + ("l" if kinds else "")), below))
+    others = [share_table(part, baseline), *difference_tables(part, baseline)]
     return tables + [
         Table(table.title, Grid(table.grid.header, _wrapped(table.grid.rows), table.grid.align), table.notes)
-        for table in difference_tables(part, baseline)
+        for table in others
+        if table is not None
     ]
+
+
+def share_table(part: Part, baseline: str) -> Table | None:
+    """In how many seeds each kind of context arrives, with interval and verdict; null where no kind was judged."""
+    kinds = part.kinds()
+    if not kinds:
+        return None
+    found = arrivals(part, baseline)
+    body = tuple((label, *(_arrival(kinds_of[kind]) for kind in kinds)) for label, kinds_of in found.items())
+    said = (
+        "Seeds in which a kind arrives, the 90 % interval of their share in percent, and the verdict by the rule above."
+    )
+    return Table(
+        f"Seeds in which a kind arrives: {part.words()}", Grid(("block", *kinds), body, "l" * (1 + len(kinds))), (said,)
+    )
 
 
 def difference_tables(part: Part, baseline: str) -> list[Table]:
@@ -95,7 +110,7 @@ def boundary_table(part: Part) -> Table | None:
 
 def records(part: Part, baseline: str) -> list[dict[str, Any]]:
     """One flat record a block: mean, deviation and number of seeds of every figure, what it costs, what it carries."""
-    compared = by_figure(differences(part, baseline))
+    judged = arrivals(part, baseline)
     names = [*figures(part), *(f"boundary_f1_at.{width}" for width in part.keys("boundary_f1_at"))]
     names += [f"class_iou.{name}" for name in part.keys("class_iou")]
     found = []
@@ -105,13 +120,16 @@ def records(part: Part, baseline: str) -> list[dict[str, Any]]:
         for name in (*names, "seconds"):
             spread = block.spread(name)
             row |= {f"{name}_mean": spread and spread.mean, f"{name}_sd": spread and spread.sd}
-        found.append(row | {"carries": carries(block, part, compared, baseline) if part.kinds() else None})
+        for kind, one in judged.get(block.label, {}).items():
+            row |= {f"{kind}_seeds": one.arrived, f"{kind}_low": one.low, f"{kind}_high": one.high}
+            row |= {f"{kind}_verdict": one.verdict}
+        found.append(row | {"carries": carries(block, part, baseline) if part.kinds() else None})
     return found
 
 
 def difference_records(part: Part, baseline: str) -> list[dict[str, Any]]:
     """One flat record a block and figure, percentage points."""
-    names = ("baseline", "figure", "mean", "low", "high", "better", "seeds", "folded")
+    names = ("baseline", "figure", "median", "mean", "low", "high", "coverage", "better", "seeds", "folded")
     return [
         {**shared(part), "block": one.label, **{name: getattr(one, name) for name in names}}
         for one in differences(part, baseline)
@@ -208,7 +226,13 @@ def _difference(one: Difference | None) -> str:
     if one is None:
         return MISSING
     bounds = "" if one.low is None or one.high is None else f" [{_tenth(one.low):.1f}, {_tenth(one.high):.1f}]"
-    return f"{_tenth(one.mean):+.1f}{bounds} {one.better}/{one.seeds}"
+    return f"{_tenth(one.median):+.1f}{bounds} {one.better}/{one.seeds}"
+
+
+def _arrival(one: Arrival) -> str:
+    if one.low is None or one.high is None:
+        return one.verdict
+    return f"{one.arrived}/{one.seeds} [{100 * one.low:.0f}, {100 * one.high:.0f}] {one.verdict}"
 
 
 def _tenth(points: float) -> float:

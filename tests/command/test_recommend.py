@@ -114,7 +114,7 @@ def test_kinds_of_context_are_asked_for_by_what_training_showed(folder: Path) ->
         ("gc", "lacks"),
         ("psp", "lacks"),
     ]
-    assert {offer.reason for offer in found.offers[-2:]} == {"does not carry pairwise in every seed"}
+    assert {offer.reason for offer in found.offers[-2:]} == {"does not carry pairwise"}
 
 
 def test_a_block_carries_what_was_shown_with_its_own_options(tmp_path: Path) -> None:
@@ -147,12 +147,12 @@ def test_the_wider_noise_floor_of_two_groups_decides(tmp_path: Path) -> None:
     assert verdicts(asked(write_run(tmp_path / "other", rows))) == [("gc", "chosen"), ("snl", "fits")]
 
 
-def test_what_one_seed_does_not_tell_is_unknown_not_lacking(folder: Path) -> None:
+def test_an_undecided_kind_is_unknown_not_carried_and_not_lacking(folder: Path) -> None:
     one = {"scene": True, "regional": None}
     found = {offer.block: offer for offer in asked(folder, {"gc": one, "nl": kinds()}, ("regional",)).offers}
     assert (found["gc"].verdict, found["gc"].reason) == (
         "unknown",
-        "its training runs are too few to tell of regional",
+        "undecided by its training runs: regional",
     )
     assert found["nl"].verdict == "lacks"
 
@@ -237,6 +237,16 @@ def test_training_runs_price_and_judge_the_same_blocks(command: Command) -> None
     found = {offer["block"]: offer for offer in json.loads(out)}
     assert found["nl+ldv1"]["verdict"] == "chosen"
     assert all(offer["carries"] is not None for offer in found.values())
+
+
+def test_a_kind_that_some_recorded_seeds_learned_is_undecided(command: Command) -> None:
+    words = ("--mode", "forward", "--trained", RECORDED / "train-cpu", "--format", "json")
+    code, out, _ = command("recommend", RECORDED / "train-cpu" / "cost", *words, "--carries", "pairwise")
+    assert code == 0
+    found = {offer["block"]: offer for offer in json.loads(out)}
+    assert (found["cam"]["verdict"], found["cam"]["reason"]) == ("unknown", "undecided by its training runs: pairwise")
+    assert "pairwise" not in found["cam"]["carries"]
+    assert (found["snl"]["verdict"], found["snl"]["reason"]) == ("lacks", "does not carry pairwise")
 
 
 def test_a_folder_that_judges_nothing_is_refused(command: Command) -> None:

@@ -108,7 +108,8 @@ def test_the_terminal_holds_a_hundred_columns(tmp_path: Path, label: str) -> Non
         records.append(trained(label, seed, resolving=wild, boundary_f1=learned))
     shown = show_accuracy(write_runs(tmp_path / "run", records))
     assert max(len(line) for line in shown.split("\n")) <= 100
-    assert "scene in 5 of 10 seeds, pairwise in 5 of 10" in shown
+    assert "undecided: scene 5/10," in shown
+    assert "pairwise 5/10 " in shown
 
 
 def test_json_and_csv_hold_raw_figures(tmp_path: Path) -> None:

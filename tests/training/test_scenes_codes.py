@@ -9,7 +9,7 @@ import pytest
 
 from bench.training.labels import IGNORE
 from bench.training.scenes import FLIPS, LABELS
-from bench.training.scenes.classes import Part
+from bench.training.scenes.classes import BLOBS, ENTRIES, PAIR, Part
 from bench.training.scenes.codes import Codes, draw_codes
 from bench.training.scenes.render import CODES, Rendered, render
 from bench.training.scenes.streams import Stream
@@ -117,3 +117,35 @@ def test_the_two_cues_of_the_scene_have_one_mean_colour(pictures: Rendered) -> N
     zero, one = means[~pictures.codes.scene], means[pictures.codes.scene]
     assert abs(zero.mean() - one.mean()) < 4 * (zero.var() / len(zero) + one.var() / len(one)) ** 0.5
     assert means.mean() == pytest.approx(0.5, abs=0.01)
+
+
+def hues_of(pictures: Rendered, part: int) -> np.ndarray:
+    """Hue of each picture's part, read from its pixels as they are seen, (n,); NaN where the part is hidden."""
+    found = []
+    for image, parts in zip(pictures.images.astype(float), pictures.parts, strict=True):
+        red, green, blue = image[:, parts == part].mean(1) if (parts == part).any() else (np.nan,) * 3
+        found.append(np.arctan2((green - blue) / 2**0.5, (2 * red - green - blue) / 6**0.5))
+    return np.array(found)
+
+
+def test_three_sums_for_the_whole_picture_resolve_every_blob_where_a_vote_of_the_bits_stops_at_three_quarters() -> None:
+    """One vector of a picture, (sum s, sum s cos(hue), sum s sin(hue)) over the legend, read out with a blob's own hue.
+
+    s is -1 or +1 for a bit. As hues lie a third of the circle apart, 1/3 + 2/3 cos(difference) is 1 for the entry of
+    the blob's hue and 0 for the others.
+    """
+    found = render("test", range(600), 64, 0)
+    signs = np.where(found.codes.legend, 1.0, -1.0)
+    hues = np.stack([hues_of(found, Part.INTERIOR + entry) for entry in range(ENTRIES)], axis=1)
+    sums = [signs.sum(1), (signs * np.cos(hues)).sum(1), (signs * np.sin(hues)).sum(1)]
+    total = right = voted = 0
+    for blob in range(BLOBS):
+        mine = found.parts == Part.BLOB + blob
+        own = hues_of(found, Part.BLOB + blob)
+        read = sums[0] / 3 + 2 / 3 * (np.cos(own) * sums[1] + np.sin(own) * sums[2])
+        bits = found.targets == PAIR + 1
+        total += mine.sum()
+        right += (mine & (bits == (read > 0)[:, None, None])).sum()
+        voted += (mine & (bits == (sums[0] > 0)[:, None, None])).sum()
+    assert right == total
+    assert 0.74 < voted / total < 0.77

@@ -29,7 +29,7 @@ class Codes:
 
     @property
     def mixed(self) -> Bits:
-        """(n,): the legend bits are not all equal, so that no single vector of the image decides every blob."""
+        """(n,): the legend bits are not all equal, so that no vote of the bits decides every blob."""
         count = self.legend.sum(axis=1)
         mixed: Bits = (count > 0) & (count < ENTRIES)
         return mixed
