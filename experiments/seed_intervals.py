@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from bench.distributions import student
 from bench.report.carries import CARRIES, DOES_NOT, gain_verdicts, share_verdict
-from bench.report.few_seeds import median_coverage, median_rank, student_above
+from bench.report.few_seeds import median_coverage, median_rank
 
 Array = npt.NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]
@@ -54,7 +55,7 @@ def coverage(draw: Draw, seeds: int, trials: int = TRIALS) -> tuple[float, float
     drawn = np.sort(draw(random, (trials, seeds)), axis=1)
     rank = median_rank(seeds)
     held = (drawn[:, rank - 1] <= middle) & (middle <= drawn[:, -rank])
-    half = _quantile(seeds - 1) * drawn.std(axis=1, ddof=1) / np.sqrt(seeds)
+    half = student(seeds - 1, 0.05) * drawn.std(axis=1, ddof=1) / np.sqrt(seeds)
     return float(held.mean()), float((np.abs(drawn.mean(axis=1)) <= half).mean())
 
 
@@ -88,15 +89,6 @@ def suites(
         ends.append((found[0] == CARRIES, found[0] == DOES_NOT, CARRIES in found.values()))
     first, lacking, anywhere = (float(np.mean(column)) for column in zip(*ends, strict=True))
     return first, lacking, anywhere
-
-
-def _quantile(freedom: int) -> float:
-    """97.5 % quantile of Student's t."""
-    low, high = 0.0, 100.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if student_above(middle, freedom) > 0.025 else (low, middle)
-    return low
 
 
 def _percent(*shares: float) -> str:

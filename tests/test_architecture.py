@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LINE = (
     ("bench.arguments",),
     ("modules",),
+    ("bench.distributions",),
     ("bench.row",),
     ("bench.record",),
     ("bench.case", "bench.axes"),
@@ -45,7 +46,14 @@ LINE = (
 )
 REPORT = "bench.report"
 ARGUMENTS = "bench.arguments"
-SCHEMAS = ("bench.row", "bench.record", "bench.training.record", "bench.profiling.record", "bench.attention.record")
+SCHEMAS = (
+    "bench.distributions",
+    "bench.row",
+    "bench.record",
+    "bench.training.record",
+    "bench.profiling.record",
+    "bench.attention.record",
+)
 
 
 def name_of(path: Path) -> str:

@@ -6,11 +6,11 @@ process say how sure its own median is, and only further processes say how far t
 
 from __future__ import annotations
 
-import functools
 import math
 import statistics
 from collections.abc import Sequence
 
+from bench.distributions import student
 from bench.measure.stats import CONFIDENCE, Interval
 
 LEAST = 3
@@ -53,32 +53,3 @@ def ratio_between(new: Sequence[float], old: Sequence[float], error: float = 1 -
     arm = student(freedom, error) * math.sqrt(pooled * (1 / len(new) + 1 / len(old)))
     apart = statistics.fmean(sides[0]) - statistics.fmean(sides[1])
     return Interval(math.exp(apart), math.exp(apart - arm), math.exp(apart + arm))
-
-
-@functools.cache
-def student(freedom: int, error: float = 1 - CONFIDENCE) -> float:
-    """The t that Student's distribution of `freedom` degrees of freedom exceeds, either way, with probability `error`.
-
-    Found by halving from the distribution's closed form for whole degrees of freedom (Abramowitz and Stegun, 26.7.3 and
-    26.7.4).
-    """
-    low, high = 0.0, 1.0
-    while _outside(high, freedom) > error:
-        low, high = high, 2 * high
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _outside(middle, freedom) > error else (low, middle)
-    return high
-
-
-def _outside(t: float, freedom: int) -> float:
-    """How often Student's t lies beyond `t`, either way."""
-    angle = math.atan2(t, math.sqrt(freedom))
-    cosine, sine = math.cos(angle), math.sin(angle)
-    odd = freedom % 2
-    term, total = (cosine if odd else 1.0), 0.0
-    for power in range(odd, freedom - 1, 2):
-        total += term
-        term *= cosine * cosine * (power + 1) / (power + 2)
-    inside = 2 / math.pi * (angle + sine * total) if odd else sine * total
-    return 1 - inside

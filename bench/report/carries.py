@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from bench.distributions import student_above
 from bench.report.accuracy_runs import Block, Part, parts
 from bench.report.differences import Difference, differences
-from bench.report.few_seeds import ERROR, holm, share_interval, student_above
+from bench.report.few_seeds import ERROR, holm, share_interval
 from bench.report.frame import label
 from bench.row import RunError
 from bench.training.record import PRICED, RUNS, packed, read_records

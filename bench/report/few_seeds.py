@@ -34,22 +34,6 @@ def at_least(arrived: int, seeds: int, share: float) -> float:
     return math.fsum(ways)
 
 
-def student_above(t: float, freedom: int) -> float:
-    """Probability that Student's t with so many degrees of freedom (1 or more) exceeds `t`; infinite `t` is allowed.
-
-    By the finite sums for whole degrees of freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4).
-    """
-    angle = math.atan(t / math.sqrt(freedom))
-    cosine = math.cos(angle)
-    odd = freedom % 2
-    term, total = (cosine, 0.0) if odd else (1.0, 0.0)
-    for step in range(1 + odd, freedom, 2):
-        total += term
-        term *= cosine**2 * step / (step + 1)
-    inside = 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
-    return (1 - inside) / 2
-
-
 def holm(found: Mapping[Name, float], error: float = ERROR) -> set[Name]:
     """The names of those tests that reject, so that any wrong rejection at all has at most the probability `error`.
 

@@ -5,15 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.measure.processes import between, ratio_between, student
-
-
-@pytest.mark.parametrize(
-    ("freedom", "error", "tabulated"),
-    [(1, 0.05, 12.7062), (2, 0.05, 4.3027), (3, 0.05, 3.1824), (4, 0.05, 2.7764), (4, 0.002, 7.1732), (30, 0.01, 2.75)],
-)
-def test_quantiles_of_students_t_are_the_tabulated_ones(freedom: int, error: float, tabulated: float) -> None:
-    assert student(freedom, error) == pytest.approx(tabulated, abs=5e-5)
+from bench.measure.processes import between, ratio_between
 
 
 def test_fewer_than_three_processes_give_no_interval() -> None:
