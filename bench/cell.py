@@ -52,6 +52,7 @@ class Cell:
         verdict: one of `VERDICTS`.
         reason: why, where the verdict does not say it.
         changes: static figures that differ.
+        processes: how many gave a ratio; null between two runs.
     """
 
     case: str
@@ -66,6 +67,7 @@ class Cell:
     verdict: str
     reason: str
     changes: tuple[Change, ...]
+    processes: int | None = None
 
     @property
     def too_slow(self) -> bool:
@@ -103,6 +105,7 @@ class Cell:
             "regressed": self.regressed,
             "static": [str(change) for change in self.changes],
             "reason": self.reason or None,
+            "processes": self.processes,
         }
 
 

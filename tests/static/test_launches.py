@@ -19,8 +19,8 @@ BY_HAND = {
     "bilinear": ["upsample"],
 }
 BACKWARD = {
-    # d(x + context): sum over positions; value: one operator for input, weight and bias; the weighted sum: two products;
-    # key; and x, used three times, adds its gradients twice
+    # of x + context the sum over positions; a convolution is one operator for input, weight and bias; the weighted sum
+    # has two products; x, used three times, adds its gradients twice
     "snl": ["sum", "value", "to map", "to weights", "add", "softmax", "key", "add"],
     # out, the products' four operands, softmax, three projections; x, used four times, adds three times
     "nl": ["out", "g'", "weights'", "softmax", "theta'", "phi'", "theta", "phi", "g", "add", "add", "add"],
