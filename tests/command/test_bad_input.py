@@ -233,7 +233,7 @@ def test_cold_caches_are_refused_where_nobody_says_how_large_they_are(
         (["old", "new", "--minutes", "5"], "--minutes goes with --base alone"),
         (["--base", "main", "--minutes", "0"], "--minutes must be a number above 0, such as 5, not 0"),
         (["--base", "main", "--minutes", "nan"], "--minutes must be a number above 0, such as 5, not nan"),
-        (["--base", "main", "--minutes", "soon"], "'soon' is not a valid float"),
+        (["--base", "main", "--minutes", "soon"], "Invalid value for '--minutes'"),
         (["old", "--base", "main"], "OLD does not go with --base"),
         (["--across", "--base", "main"], "--across does not go with --base"),
     ],
