@@ -21,8 +21,10 @@ from bench.workload import build
 
 SAMPLES, SLICE_MS = 5, 50.0
 """Samples of a slice, and milliseconds past which a slice has fewer of them, but one at least."""
-BUILDS = 4
+BUILDS = 2
+"""How often a process builds the instances of a case: each tree is the first once."""
 QUADS = ((0, 1, 1, 0), (1, 0, 0, 1))
+"""Who is called in which order, of the one built first and the other."""
 
 
 class Seat(Protocol):

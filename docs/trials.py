@@ -112,17 +112,22 @@ def measured(block: str, size: str, whole: int, channels: int, seconds: float = 
 
 
 def calibrated(block: str, size: str, whole: int, percent: float) -> tuple[int, float]:
-    """How many channels take that share of the block's time, and the ratio that they make in three other processes."""
+    """How many channels take that share of the block's time, and the ratio that they make: the median of three processes,
+    of which none takes part in a trial."""
 
     def elsewhere(channels: int) -> float:
         words = ["truth", "--blocks", block, "--sizes", size, "--channels", str(whole), "--planted", str(channels)]
-        done = subprocess.run([sys.executable, __file__, *words], check=True, capture_output=True, text=True)
-        return float(done.stdout)
+        command = [sys.executable, __file__, *words]
+        found = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(3)]
+        return sorted(map(float, found))[1]
 
-    channels = whole // 4
-    for _ in range(4):  # the time grows with the channels, nearly in proportion
-        channels = max(1, round(channels * (percent / 100) / max(elsewhere(channels) - 1, 0.005)))
-    return channels, sorted(elsewhere(channels) for _ in range(3))[1]
+    channels, wanted, tried = whole // 4, percent / 100, dict[int, float]()
+    for _ in range(5):  # the time grows with the channels, nearly in proportion
+        tried[channels] = elsewhere(channels)
+        if abs(tried[channels] - 1 - wanted) < 0.005:
+            break
+        channels = max(1, round(channels * wanted / max(tried[channels] - 1, wanted / 4)))
+    return min(tried.items(), key=lambda pair: abs(pair[1] - 1 - wanted))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """How sure `compare --base` is: its own sampling order and its own rule, on simulated times.
 
-    python experiments/duel_power.py                  # every table of docs/gating.md, some minutes
-    python experiments/duel_power.py --runs 200       # a quick look
+    python experiments/duel_power.py                             # every table, a quarter of an hour
+    python experiments/duel_power.py --table power --runs 200    # a quick look at one of them
 
 Only the clock is invented. `bench.slices.take_turns` decides the order of builds and slices, `bench.turns` that of two
 processes, `bench.duel` turns samples into ratios and ratios into verdicts.
@@ -89,7 +89,7 @@ class Machine:
         for step in self.rng.standard_normal(samples).tolist():
             self.state = world.memory * self.state + math.sqrt(1 - world.memory**2) * step
             factor = math.exp(world.spread * self.state) * (1 + world.drift * self.now)
-            self.now += 1 / 160
+            self.now += 1 / 80
             if world.bursts:
                 if self.rng.random() < 0.02:
                     self.busy = self.rng.random() < world.bursts
@@ -238,10 +238,14 @@ def power(runs: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=2000)
-    runs = parser.parse_args().runs
-    print(unchanged(runs, 2), end="\n\n", flush=True)
-    print(unchanged(max(1, runs // 10), 28), end="\n\n", flush=True)
-    print("regressed / same / processes\n\n" + power(runs))
+    parser.add_argument("--table", choices=("two", "many", "power"), help="one of the tables; all where not given")
+    given = parser.parse_args()
+    tables = {
+        "two": lambda: unchanged(given.runs, 2),
+        "many": lambda: unchanged(max(1, given.runs // 10), 28),
+        "power": lambda: "regressed / same / processes\n\n" + power(given.runs),
+    }
+    print("\n\n".join(make() for name, make in tables.items() if given.table in (None, name)))
 
 
 if __name__ == "__main__":

@@ -6,22 +6,22 @@ import pytest
 
 from experiments.duel_power import WORLDS, World, repeated
 
-RUNS = 120
+RUNS = 100
 MOST = 0.05
 """The error that is allowed for."""
 
 
-@pytest.mark.parametrize("name", WORLDS)
-def test_unchanged_code_is_not_called_slower_or_faster(name: str) -> None:
-    ends = repeated(RUNS, 0, WORLDS[name], [1.0, 1.0])
+@pytest.mark.parametrize("seed", range(len(WORLDS)), ids=list(WORLDS))
+def test_unchanged_code_is_not_called_slower_or_faster(seed: int) -> None:
+    ends = repeated(RUNS, seed, list(WORLDS.values())[seed], [1.0, 1.0])
     assert sum(any(end.regressed) for end in ends) == 0
     assert sum(bool({"slower", "faster"} & set(end.verdicts)) for end in ends) <= MOST * RUNS
 
 
-@pytest.mark.parametrize("name", WORLDS)
-def test_the_true_ratio_is_inside_at_all_looks(name: str) -> None:
-    ends = repeated(RUNS // 3, 1, WORLDS[name], [1.15, 1.0], all_looks=True)
-    assert sum(end.missed for end in ends) <= MOST * len(ends)
+def test_the_true_ratio_is_inside_at_all_looks() -> None:
+    """In all worlds together, each with seeds of its own: a few dozen comparisons in one alone show little."""
+    ends = [end for n, world in enumerate(WORLDS.values()) for end in repeated(30, 10 + n, world, [1.15, 1.0], True)]
+    assert 0 < sum(end.missed for end in ends) <= MOST * len(ends)
 
 
 @pytest.mark.parametrize("percent", [15, 30])
