@@ -121,7 +121,8 @@ def duel(
     """Compare the cases of this tree (new) with those of the `modules` in `base` (old).
 
     Fresh processes follow each other, and each gives one ratio of every case that is not decided yet, until all are or
-    the time is up. In each process the coin says which tree goes first.
+    the time is up: no case is begun that took longer before than what is left. In each process the coin says which
+    tree goes first.
 
     Raises:
         SpecError: a worker cannot be started, or a threshold is given for an entry that is not among the cases.
@@ -137,16 +138,19 @@ def duel(
         ratios: dict[Case, list[float]] = {}
         findings: dict[Case, Finding] = {}
         going = [case for case in cases if all(side.tracings[case].figures is not None for side in (new, old))]
+        took: dict[Case, float] = {}
         generation = 0
-        while going and time.monotonic() < end:
+        while fitting := [case for case in going if time.monotonic() + took.get(case, 0.0) < end]:
             generation += 1
             if generation > 1:
                 turns.start(coin.choice((NEW, OLD)))
-            for number, case in enumerate(going, 1):
-                if number > 1 and time.monotonic() >= end:
-                    break
-                progress(f"process {generation}, case {number} of {len(going)}: {case}")
+            for number, case in enumerate(fitting, 1):
+                begun = time.monotonic()
+                if number > 1 and begun + took.get(case, 0.0) >= end:
+                    continue
+                progress(f"process {generation}, case {number} of {len(fitting)}: {case}")
                 _measure(case, turns, new, old, ratios)
+                took[case] = time.monotonic() - begun
                 if case in ratios:
                     findings[case] = find(ratios[case], thresholds.of(case.entry), len(cases))
             turns.close()

@@ -112,8 +112,10 @@ def measured(block: str, size: str, whole: int, channels: int, seconds: float = 
 
 
 def calibrated(block: str, size: str, whole: int, percent: float) -> tuple[int, float]:
-    """How many channels take that share of the block's time, and the ratio that they make: the median of three processes,
-    of which none takes part in a trial."""
+    """How many channels take that share of the block's time, and the ratio that they make.
+
+    Both are medians of three processes, of which none takes part in a trial.
+    """
 
     def elsewhere(channels: int) -> float:
         words = ["truth", "--blocks", block, "--sizes", size, "--channels", str(whole), "--planted", str(channels)]

@@ -147,8 +147,8 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ("minutes", "taken", "reason"),
     [
         (0.01, 0, "0 processes within the time, 7 bound a ratio (--minutes)"),
-        (0.1, 5, "5 processes within the time, 7 bound a ratio (--minutes)"),
-        (1.0, 59, "could be anything from 0.80x to 1.20x"),
+        (0.1, 2, "2 processes within the time, 7 bound a ratio (--minutes)"),
+        (1.0, 20, "could be anything from 0.80x to 1.20x"),
     ],
 )
 def test_what_is_undecided_when_the_time_is_up_stays_so(

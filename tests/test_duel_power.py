@@ -20,7 +20,9 @@ def test_unchanged_code_is_not_called_slower_or_faster(seed: int) -> None:
 
 def test_the_true_ratio_is_inside_at_all_looks() -> None:
     """In all worlds together, each with seeds of its own: a few dozen comparisons in one alone show little."""
-    ends = [end for n, world in enumerate(WORLDS.values()) for end in repeated(30, 10 + n, world, [1.15, 1.0], True)]
+    ends = [
+        end for n, world in enumerate(WORLDS.values()) for end in repeated(20, 10 + n, world, [1.15, 1.0], 30, True)
+    ]
     assert 0 < sum(end.missed for end in ends) <= MOST * len(ends)
 
 
