@@ -244,6 +244,9 @@ def compare(
     device: Annotated[str | None, typer.Option(help="With --base: auto, cpu or cuda")] = None,
     plugin: Plugin = None,
     timeout: Annotated[float | None, typer.Option(help="With --base: seconds that one step may take")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="With --base: how long to go on at most; 5 if not given")
+    ] = None,
     threshold: Annotated[str, typer.Option(help="Slow-down that is a regression: 0.1 or 0.1,nl=0.2")] = "0.1",
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit code 4 also where runs without --repeats leave times open")
@@ -254,7 +257,7 @@ def compare(
     from rich.console import Console
 
     from bench.compare import compare_runs, refuse_unused, two_runs
-    from bench.duel import compare_with_base
+    from bench.duel import MINUTES, compare_with_base
     from bench.report import show_comparison
     from bench.session import Request
     from bench.threshold import parse_thresholds
@@ -264,6 +267,7 @@ def compare(
     axes |= {"impl": impl}
     if base is None:
         given = {**axes, "suite": suite, "device": device, "plugin": plugin or None, "timeout": timeout}
+        given |= {"minutes": minutes}
         refuse_unused(given, "goes with --base alone")
         found = compare_runs(*two_runs(old, new), across, thresholds, strict)
     else:
@@ -272,7 +276,8 @@ def compare(
         )
         limit = TIMEOUT if timeout is None else timeout
         request = Request(suite or "quick", axes, device or "auto", plugins=tuple(plugin or ()), timeout=limit)
-        found = compare_with_base(request, base, thresholds, Console(stderr=True))
+        longest = MINUTES if minutes is None else minutes
+        found = compare_with_base(request, base, thresholds, longest, Console(stderr=True))
     print(show_comparison(found.rows(), found.summary, found.notes, format.value))
     return found.exit_code
 

@@ -9,8 +9,8 @@ from typing import Any
 from bench.measure.stats import Interval
 from modules import registry
 
-STATIC = ("params", "macs", "traced_peak_bytes", "traffic_bytes")
-WORSE_IF_LARGER = ("params", "macs", "traced_peak_bytes")
+STATIC = ("params", "macs", "traced_peak_bytes", "launches", "traffic_bytes")
+WORSE_IF_LARGER = ("params", "macs", "traced_peak_bytes", "launches")
 VERDICTS = ("broken", "slower", "undecided", "missing", "faster", "mended", "unjudged", "same", "untimed", "new")
 OPEN = ("undecided", "missing")
 _FAILED = ("oom", "unsupported", "timeout", "crashed")
@@ -26,7 +26,7 @@ class Change:
 
     @property
     def worse(self) -> bool:
-        """Whether this alone is a regression: more parameters, multiply-adds or traced peak."""
+        """Whether this alone is a regression: more parameters, multiply-adds, traced peak or launches."""
         both = self.old is not None and self.new is not None
         return both and self.figure in WORSE_IF_LARGER and self.new > self.old  # type: ignore[operator]
 
@@ -52,6 +52,7 @@ class Cell:
         verdict: one of `VERDICTS`.
         reason: why, where the verdict does not say it.
         changes: static figures that differ.
+        processes: how many gave a ratio; null between two runs.
     """
 
     case: str
@@ -66,6 +67,7 @@ class Cell:
     verdict: str
     reason: str
     changes: tuple[Change, ...]
+    processes: int | None = None
 
     @property
     def too_slow(self) -> bool:
@@ -103,6 +105,7 @@ class Cell:
             "regressed": self.regressed,
             "static": [str(change) for change in self.changes],
             "reason": self.reason or None,
+            "processes": self.processes,
         }
 
 
@@ -170,7 +173,7 @@ def pair(
         threshold=threshold,
         verdict=verdict,
         reason=reason,
-        changes=tuple(Change(name, old[name], new[name]) for name in STATIC if old[name] != new[name]),
+        changes=_changes(old, new),
     )
 
 
@@ -211,6 +214,12 @@ def _untimed(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, str]:
     if "invalid" in (was, now) or "ok" in (was, now):
         return "undecided", reason
     return "untimed", reason
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
+    """Static figures that differ. Rows written before `launches` existed lack it, which is no change."""
+    known = [name for name in STATIC if name != "launches" or None not in (old[name], new[name])]
+    return tuple(Change(name, old[name], new[name]) for name in known if old[name] != new[name])
 
 
 def _exact(value: int | None) -> str:

@@ -24,7 +24,7 @@ def student_above(t: float, freedom: int) -> float:
 
 @functools.cache
 def student(freedom: int, error: float) -> float:
-    """The t that Student's distribution exceeds, to either side together, with probability `error`; found by halving."""
+    """The t that Student's distribution exceeds, to both sides together, with probability `error`; found by halving."""
     low, high = 0.0, 1.0
     while 2 * student_above(high, freedom) > error:
         low, high = high, 2 * high

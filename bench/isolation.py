@@ -21,8 +21,9 @@ from bench.measurer import Ready
 from bench.plan import OnCase, PlannedGroup, Tracing, one_line
 from bench.pulse import IDLE, Pulse
 from bench.repeats import merged
+from bench.slices import Turn
 from bench.trial import Broken, GroupResult
-from bench.worker import Measure, Rate, Slice, Task, Trace
+from bench.worker import Measure, Rate, Slice, TakeTurns, Task, Trace
 from modules.options import SpecError
 
 _GLANCE_SECONDS = 0.25
@@ -160,14 +161,15 @@ class Isolated:
         assert self.ready is not None
         return self.ready
 
-    def trace(self, cases: Sequence[Case], on_case: OnCase) -> Mapping[Case, Tracing]:
-        """Static figures of the cases; a case that takes the worker down has `crashed`, the others go on."""
+    def trace(self, cases: Sequence[Case], on_case: OnCase, guest: bool = False) -> Mapping[Case, Tracing]:
+        """Static figures of the cases, of the task's second tree if `guest` says so; a case that takes the worker down
+        has `crashed`, the others go on."""
         found: dict[Case, Tracing] = {}
         while len(found) < len(cases):
             rest = cases[len(found) :]
             self.prepare()
             assert self._worker is not None
-            self._worker.ask(Trace(tuple(rest)))
+            self._worker.ask(Trace(tuple(rest), guest))
             try:
                 for case in rest:
                     on_case(len(found), len(cases))
@@ -216,15 +218,27 @@ class Isolated:
         Raises:
             WorkerLost: the block took the worker with it.
         """
+        taken: list[float] | Broken = self._asked(Slice(case, samples))
+        return taken
+
+    def take_turns(self, case: Case, who: tuple[int, ...]) -> Turn:
+        """Samples of a case of both trees, 0 being the worker's own; of one of them, if `who` names one.
+
+        Raises:
+            WorkerLost: a block took the worker with it; the step is the number of its tree.
+        """
+        turn: Turn = self._asked(TakeTurns(case, who))
+        return turn
+
+    def _asked(self, request: object) -> Any:
         self.prepare()
         assert self._worker is not None
-        self._worker.ask(Slice(case, samples))
+        self._worker.ask(request)
         try:
-            taken: list[float] | Broken = self._worker.answer()
+            return self._worker.answer()
         except WorkerLost:
             self.close()
             raise
-        return taken
 
     def rates(self) -> Rates:
         """What the machine achieves now; none where the worker is lost meanwhile."""

@@ -32,6 +32,7 @@ class Ready:
         free_bytes: memory that a case may take on the device.
         cards: models of the CUDA devices that are visible, the one measured on first.
         niceness: at which it runs; above 0, all else on the machine goes first.
+        unfit: why the second tree of the task is not in this process; empty where it is, or where there is none.
     """
 
     host_allocator: str
@@ -40,6 +41,7 @@ class Ready:
     free_bytes: int
     cards: tuple[str, ...] = ()
     niceness: int = 0
+    unfit: str = ""
 
 
 def get_ready(device: str, clock: Clock, method: Method, rates: bool) -> Ready:

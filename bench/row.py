@@ -37,6 +37,7 @@ FIELDS = (
     *("process_ms", "process_ci_low_ms", "process_ci_high_ms"),
     *("process_ratios", "process_ratio_ci_low", "process_ratio_ci_high"),
     *("macs_by_class", "executed_macs_by_class", "class_precisions"),
+    *("launches",),
 )
 ADDED = FIELDS[FIELDS.index("memory_clock_mhz") :]
 

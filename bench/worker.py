@@ -9,19 +9,20 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
 from bench.case import Case
+from bench.company import Company, Guest, Unfit
 from bench.environment import available_bytes
-from bench.measure.clock import clock_for
+from bench.measure.clock import Clock, clock_for
 from bench.measure.method import Method
 from bench.measure.telemetry import probe_for
 from bench.measurer import get_ready, probe_machine
-from bench.plan import PlannedGroup, Tracing, trace_case
+from bench.plan import PlannedGroup, Tracing, one_line, trace_case
 from bench.plugin import load_plugins
 from bench.pulse import IDLE, Pulse
-from bench.slices import Slicer
+from bench.slices import Seat, Slicer, take_turns
 from bench.trial import GroupResult, measure_group
 from bench.weights import Weights
 
@@ -30,20 +31,23 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker is for: its device and method, what it must load first, and whether to measure the machine."""
+    """What a worker is for: its device and method, what it must load first, whether to measure the machine, and the
+    second tree that it holds beside its own, if any."""
 
     device: str
     method: Method
     plugins: tuple[str, ...] = ()
     weights: Weights | None = None
     rates: bool = False
+    guest: Guest | None = None
 
 
 @dataclass(frozen=True)
 class Trace:
-    """Trace these cases, one reply each."""
+    """Trace these cases, one reply each; of the second tree if `guest` says so."""
 
     cases: tuple[Case, ...]
+    guest: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,19 @@ class Slice:
 
     case: Case
     samples: int
+
+
+@dataclass(frozen=True)
+class TakeTurns:
+    """Sample a case of both trees in turns, or of one of them, one reply. The pulse shows which has its turn.
+
+    Attributes:
+        case: which.
+        who: 0 is the worker's own tree, 1 the second; the one that goes first ahead.
+    """
+
+    case: Case
+    who: tuple[int, ...] = (0, 1)
 
 
 @dataclass(frozen=True)
@@ -71,9 +88,11 @@ def serve(connection: Connection, pulse: Pulse) -> None:
     task: Task = connection.recv()
     load_plugins(task.plugins)
     clock, probe = clock_for(task.device), probe_for(task.device)
-    connection.send(get_ready(task.device, clock, task.method, task.rates))
+    company, unfit = _second_tree(task, clock)
+    connection.send(replace(get_ready(task.device, clock, task.method, task.rates), unfit=unfit))
     _limit_memory(task.device)
     slicer = Slicer(task.method, clock)
+    seats: list[Seat] = [slicer, *([company] if company else [])]
     while True:
         pulse.mark(IDLE)
         try:
@@ -83,16 +102,29 @@ def serve(connection: Connection, pulse: Pulse) -> None:
         if isinstance(request, Trace):
             for number, case in enumerate(request.cases):
                 pulse.mark(number)
-                tracing: Tracing = trace_case(case, bool(task.method.fold))
+                trace = company.trace if request.guest and company else trace_case
+                tracing: Tracing = trace(case, bool(task.method.fold))
                 connection.send(tracing)
         elif isinstance(request, Slice):
             pulse.mark(0)
             connection.send(slicer.take(request.case, request.samples))
         elif isinstance(request, Rate):
             connection.send(probe_machine(task.device, clock, task.method))
+        elif isinstance(request, TakeTurns):
+            connection.send(take_turns(request.case, seats, request.who, pulse.mark))
         else:
             result: GroupResult = measure_group(request.group, task.method, clock, task.weights, probe, pulse.mark)
             connection.send(result)
+
+
+def _second_tree(task: Task, clock: Clock) -> tuple[Company | None, str]:
+    """The seat of the task's second tree; or none, and why."""
+    if task.guest is None:
+        return None, ""
+    try:
+        return Company(task.guest, task.method, clock), ""
+    except Unfit as error:
+        return None, one_line(error)
 
 
 def _limit_memory(device: str) -> None:

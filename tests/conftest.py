@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import hypothesis
 import pytest
 import torch
+
+ROOT = Path(__file__).resolve().parents[1]
 
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
@@ -25,3 +31,14 @@ def registered() -> object:
     yield registry
     registry._ENTRIES.clear()
     registry._ENTRIES.update(before)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository whose first commit holds this tree's modules."""
+    root = tmp_path / "repository"
+    shutil.copytree(ROOT / "modules", root / "modules", ignore=shutil.ignore_patterns("__pycache__"))
+    git = ["git", "-C", str(root), "-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+    for words in (["init", "--quiet"], ["add", "-A"], ["commit", "--quiet", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    return root

@@ -109,9 +109,9 @@ def test_a_case_without_two_times_is_told_by_its_statuses(old: str, new: str, ve
     assert Comparison((cell,)).exit_code == code
 
 
-@pytest.mark.parametrize("figure", ["params", "macs", "traced_peak_bytes"])
+@pytest.mark.parametrize("figure", ["params", "macs", "traced_peak_bytes", "launches"])
 def test_a_larger_static_figure_is_a_regression_and_a_smaller_one_is_told(figure: str) -> None:
-    old = timed("nl")
+    old = timed("nl", launches=9)
     larger, smaller = (pair(old, {**old, figure: old[figure] + more}, Interval(1, 1, 1), 0.0, 0.1) for more in (1, -1))
     assert (larger.regressed, smaller.regressed) == (True, False)
     assert larger.verdict == smaller.verdict == "same"
@@ -131,6 +131,10 @@ def test_more_traffic_and_a_figure_that_is_found_for_the_first_time_are_told_onl
     assert str(cell.changes[1]).endswith("(+100 %)")
     assert not cell.regressed
     assert str(Change("params", 0, 3)) == "params 0 -> 3"
+
+
+def test_a_row_from_before_launches_were_counted_shows_no_change() -> None:
+    assert pair(timed("nl", launches=None), timed("nl", launches=9), Interval(1, 1, 1), 0.0, 0.1).changes == ()
 
 
 def test_the_same_run_twice_is_the_same() -> None:

@@ -170,7 +170,7 @@ def test_a_suite_of_a_table_is_skipped_on_a_cpu_by_the_size_of_its_maps(name: st
     for device, size in (("cpu", None), ("cuda", None), ("cpu", "32x32"), ("cpu", "50x50"), ("cpu", "51x50")):
         for case in suite.override({"sizes": size}, None).cases(device):
             large = device == "cpu" and case.positions > 2500
-            found = suite.skips[0].explain(case, StaticFigures(0, 0, 0, None, 0, [], 0, 0, 0, {}, {}, 0))
+            found = suite.skips[0].explain(case, StaticFigures(0, 0, 0, None, 0, [], 0, 0, 0, {}, {}, 0, 0))
             assert found == (f"{why} (positions {case.positions:.4g} > 2500)" if large else None)
             assert large == (device == "cpu" and size in (None, "51x50"))
 

@@ -11,6 +11,7 @@ from bench.case import Case
 from bench.fold import folded
 from bench.static.attention import FusedAttention
 from bench.static.flops import DispatchCount, count_with_fvcore, uncounted
+from bench.static.launches import Launches
 from bench.static.memory import LiveStorage
 from bench.static.trace import Trace
 from bench.static.traffic import Traffic
@@ -34,6 +35,7 @@ class StaticFigures:
         traffic_bytes: inputs and outputs of every operator, backward included in `train` mode.
         compulsory_bytes: inputs and weights that are read, and outputs, once; in `train` mode their gradients too.
         resident_bytes: weights, buffers and inputs.
+        launches: operators that launch a kernel; in `train` mode those of the backward pass too.
     """
 
     params: int
@@ -48,6 +50,7 @@ class StaticFigures:
     macs_by_class: dict[str, int]
     executed_macs_by_class: dict[str, int]
     resident_bytes: int
+    launches: int
 
     def row(self) -> dict[str, object]:
         """The fields of a result row."""
@@ -69,12 +72,12 @@ def trace_figures(case: Case, fold: bool = False) -> StaticFigures:
     """
     work = build(case, "meta")
     work = folded(work) if fold else work
-    live, traffic, count, outputs = _trace_forward(work)
+    live, traffic, launches, count, outputs = _trace_forward(work)
     sources, results = [*work.inputs, *work.module.parameters()], list(outputs)
     if case.mode == "train":
         work.receive(outputs)
         live.ignore(work.incoming)
-        with standing_for(case.device), Trace(live, traffic):
+        with standing_for(case.device), Trace(live, traffic, launches):
             gradients = work.backward(outputs)
         sources += work.incoming
         results += [gradient for gradient in gradients if gradient is not None]
@@ -91,20 +94,21 @@ def trace_figures(case: Case, fold: bool = False) -> StaticFigures:
         macs_by_class=dict(sorted(count.by_class.items())),
         executed_macs_by_class=dict(sorted(count.executed.items())),
         resident_bytes=work.resident_bytes,
+        launches=launches.count,
     )
 
 
-def _trace_forward(work: Workload) -> tuple[LiveStorage, Traffic, DispatchCount, tuple[Tensor, ...]]:
+def _trace_forward(work: Workload) -> tuple[LiveStorage, Traffic, Launches, DispatchCount, tuple[Tensor, ...]]:
     """Trace the forward pass. A module that prepares something outside of meta at its first call, such as a draw of
     positions, is traced at its second."""
     for _ in range(2):
-        live, traffic, count = LiveStorage(), Traffic(), DispatchCount()
+        live, traffic, launches, count = LiveStorage(), Traffic(), Launches(), DispatchCount()
         live.ignore([*work.module.parameters(), *work.module.buffers(), *work.inputs])
-        with standing_for(work.case.device), FusedAttention(), Trace(live, traffic, count) as trace:
+        with standing_for(work.case.device), FusedAttention(), Trace(live, traffic, launches, count) as trace:
             outputs = work.forward()
         if not trace.strayed:
             break
-    return live, traffic, count, outputs
+    return live, traffic, launches, count, outputs
 
 
 def with_fvcore(figures: StaticFigures, work: Workload) -> StaticFigures:

@@ -71,7 +71,7 @@ def test_the_entry_is_as_the_baseline_has_it(entry: str) -> None:
     wrong = gated(found, accepted.exact)
     assert not wrong, "; ".join(map(str, wrong)) + " (`make baseline` accepts it)"
     if found:
-        pytest.skip(f"peaks are those of PyTorch {accepted.torch}: {'; '.join(map(str, found))}")
+        pytest.skip(f"peaks and launches are those of PyTorch {accepted.torch}: {'; '.join(map(str, found))}")
 
 
 @pytest.mark.parametrize("entry", PLANTED)
@@ -79,7 +79,7 @@ def test_the_entry_is_as_the_baseline_has_it(entry: str) -> None:
     ("alter", "figures"),
     [
         (with_a_parameter, {"params"}),
-        (with_a_product, {"macs", "flops"}),
+        (with_a_product, {"macs", "flops", "launches", "train_launches"}),
         (with_a_copy, {"traced_peak_bytes", "train_traced_peak_bytes"}),
     ],
 )
@@ -94,7 +94,7 @@ def test_a_planted_change_is_named(
     after = figures_of(entry)
     found = changes_of(entry, before, after)
     assert figures <= {difference.figure for difference in found}
-    assert {difference.figure for difference in found} <= {*figures, *baseline.PEAKS}
+    assert {difference.figure for difference in found} <= {*figures, *baseline.TRACED}
     for figure in figures:
         assert any(str(d).startswith(f"{entry}: {figure} {before[figure]} -> {after[figure]} (+") for d in found)
     assert gated(found, exact=True) == found
@@ -114,10 +114,11 @@ def test_missing_and_new_entries_fail() -> None:
     assert gated(found, exact=False) == found
 
 
-def test_under_another_pytorch_only_traced_peaks_are_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    old = {"key": "a", "params": 1, "macs": 1, "flops": 2, "traced_peak_bytes": 1, "train_traced_peak_bytes": 1}
+def test_under_another_pytorch_only_peaks_and_launches_are_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {"params": 1, "macs": 1, "flops": 2}
+    old: dict[str, int | str] = {"key": "a", **counts, **dict.fromkeys(baseline.TRACED, 1)}
     found = changes_of("nl", old, {name: "b" if name == "key" else 9 for name in old})
-    assert len(gated(found, exact=True)) == 6
+    assert len(gated(found, exact=True)) == 8
     assert {d.figure for d in gated(found, exact=False)} == {"key", "params", "macs", "flops"}
     monkeypatch.setattr(torch, "__version__", "9.9.1+cpu")
     assert (Baseline("9.9.1", {}).exact, Baseline("9.9.0", {}).exact) == (True, False)
@@ -147,7 +148,7 @@ def test_accepting_shows_the_difference_and_is_then_at_rest(tmp_path: Path, monk
     assert [line.partition(" (")[0] for line in lines] == [
         f"gc: params {figures_of('gc')['params'] + 5} -> {figures_of('gc')['params']}"
     ]
-    assert peaks == f"peaks are now those of PyTorch {baseline.torch_release()}, not 1.0"
+    assert peaks == f"peaks and launches are now those of PyTorch {baseline.torch_release()}, not 1.0"
     assert end == "accepted into baseline.json: 2 differences"
     assert accept(path) == "baseline.json is as it was"
 
