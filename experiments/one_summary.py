@@ -1,6 +1,6 @@
-"""A block whose positions share one 16x16 matrix of the image, each reading it with its own query: no map of positions.
+"""A block whose positions share one 16x16 matrix of the image, which each reads with its own query.
 
-    python run_bench.py train --plugin experiments/one_summary.py --blocks one_summary --seeds 2 --out results/one-summary
+    python run_bench.py train --plugin experiments/one_summary.py --blocks one_summary --seeds 2 --out results/one
 
 It shows what a summary of fixed size for the whole image can carry (docs/accuracy.md, the pairwise kind).
 """
