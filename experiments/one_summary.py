@@ -1,4 +1,4 @@
-"""A block whose positions share one 16x16 matrix of the image, each reading it with its own query: no map of positions.
+"""A block whose positions share one 16x16 matrix of the image, which each reads with its own query.
 
     python run_bench.py train --plugin experiments/one_summary.py --blocks one_summary --seeds 2 --out results/one
 

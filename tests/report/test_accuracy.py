@@ -109,7 +109,7 @@ def test_the_terminal_holds_a_hundred_columns(tmp_path: Path, label: str) -> Non
     shown = show_accuracy(write_runs(tmp_path / "run", records))
     assert max(len(line) for line in shown.split("\n")) <= 100
     assert "undecided: scene 5/10," in shown
-    assert "pairwise 5/10 " in shown
+    assert "pairwise 5/10" in shown
 
 
 def test_json_and_csv_hold_raw_figures(tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_counters_that_disagree_are_warned_of(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_training_runs_shows_its_blocks(tmp_path: Path) -> None:
-    records = [*study(2), failed("gc", 9)]
+    records = [*study(5), failed("gc", 9)]
     records[0] |= {"repro": REPRO}
     page = read(write_runs(tmp_path / "run", records))
     shown = columns(page)
