@@ -34,6 +34,7 @@ FIELDS = (
     *("disturbed_rounds", "disturbed_by", "unused_samples", "telemetry_missing"),
     *("impl_ratio", "impl_ratio_ci_low", "impl_ratio_ci_high", "checked_at", "rested_seconds"),
     *("node", "device_name", "ratio_missing"),
+    *("cpu_peak_bytes",),
 )
 ADDED = FIELDS[FIELDS.index("memory_clock_mhz") :]
 

@@ -38,7 +38,7 @@ LINE = (
     ("bench.regression",),
     ("bench.selftest",),
     ("bench.training",),
-    ("bench.budget", "bench.recommend"),
+    ("bench.budget", "bench.offer", "bench.recommend"),
     ("bench.profiling", "bench.attention"),
 )
 REPORT = "bench.report"

@@ -37,7 +37,8 @@ READING = """\
 - **params**: learnable parameters. **GMACs**: 1e9 multiply-adds of the forward pass (convolution, linear, matrix
   products, attention), also where a row times forward and backward; a FLOP count is twice that.
 - **peak MiB**: peak of live tensors above weights and inputs, traced without running anything; a property of the block,
-  not of the machine. **CUDA peak MiB**: what the allocator reached above its baseline, measured.
+  not of the machine. **CUDA peak MiB**, **CPU peak MiB**: what PyTorch's allocator reached above what was there
+  before the call, measured in a pass of its own; the workspace of kernels counts, so that it depends on the machine.
 - **\N{EN DASH}**: not measured.
 """
 MIXED = (

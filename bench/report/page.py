@@ -24,7 +24,8 @@ READING = """\
 - **params**: learnable parameters. **GMACs**: 1e9 multiply-adds of the forward pass (convolution, linear, matrix
   products, attention), also where a row times forward and backward; a FLOP count is twice that.
 - **peak MiB**: peak of live tensors above weights and inputs, traced without running anything; a property of the block,
-  not of the machine. **CUDA peak MiB**: what the allocator reached above its baseline, measured.
+  not of the machine. **CUDA peak MiB**, **CPU peak MiB**: what PyTorch's allocator reached above what was there
+  before the call, measured in a pass of its own; the workspace of kernels counts, so that it depends on the machine.
 - **ms**: median time of a call. ± is the longer arm of the 95 % interval of the median.
 - **vs**: time over the time of the reference, paired round by round; below 1 is faster. `≈` marks a tie: the difference
   is within the noise floor of the group (how far two copies of the reference came apart), or 1 lies inside the 95 %
@@ -37,7 +38,7 @@ figure; they are named so that nobody takes their cost for zero. They do count i
 """
 OURS = {
     "tables": ("efficiency", "latency", "memory"),
-    "plots": ("time-", "memory-", "cuda-memory-", "macs-", "roofline-", "tradeoff-", "jpu-"),
+    "plots": ("time-", "memory-", "cuda-memory-", "cpu-memory-", "macs-", "roofline-", "tradeoff-", "jpu-"),
 }
 _SETTINGS = "method_settings."
 SUFFIXES = (".md", ".csv", ".tex", ".svg", ".png")

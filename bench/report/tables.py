@@ -12,6 +12,7 @@ import pandas as pd
 from bench.report import roofline
 from bench.report.digits import MISSING, count, percent, plus_minus, significant, times
 from bench.report.formats import Grid, csv, latex_text
+from bench.report.frame import PEAKS
 from bench.report.groups import Group, Setting, all_groups, groups, parts, settings
 
 WORDS = {"oom": "out of memory", "timeout": "timed out"}
@@ -21,7 +22,8 @@ RAW = (
     *("env", "method", "device", "dtype", "mode", "batch", "impl", "memory_format", "compiled", "height", "width"),
     *("channels", "positions", "entry", "label", "family", "status", "reason", "params", "macs", "flops"),
     *("macs_fvcore", "macs_torch", "macs_uncounted", "traced_peak_bytes", "traffic_bytes", "compulsory_bytes"),
-    *("cuda_peak_bytes", "cuda_reserved_bytes", "latency_ms", "latency_ci_low_ms", "latency_ci_high_ms"),
+    *("cuda_peak_bytes", "cuda_reserved_bytes", "cpu_peak_bytes"),
+    *("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms"),
     *("latency_min_ms", "latency_p10_ms", "latency_p90_ms", "rounds", "stop_reason"),
     *("reference", "ratio", "ratio_ci_low", "ratio_ci_high", "noise_floor", "twin_ratio", "verdict", "key"),
 )
@@ -54,15 +56,15 @@ def efficiency(group: Group) -> Table:
     last column gives the share of its roofline.
     """
     rows = group.frame.to_dict("records")
-    cuda = bool(group.frame["cuda_peak_mib"].notna().any())
+    measured = [name for name in PEAKS if group.frame[name].notna().any()]
     roofed = bool(group.frame["roofline"].notna().any())
     references = [name for name in dict.fromkeys(group.frame["reference"]) if name]
     against = f"vs {references[0]}" if len(references) == 1 else "vs reference"
-    header = ["block", "params", "GMACs", "peak MiB", *(["CUDA peak MiB"] if cuda else []), "ms", against]
+    header = ["block", "params", "GMACs", "peak MiB", *(PEAKS[name] for name in measured), "ms", against]
     header += [roofline.TITLE] if roofed else []
     body = []
     for row in rows:
-        peaks = [significant(row["peak_mib"]), *([significant(row["cuda_peak_mib"])] if cuda else [])]
+        peaks = [significant(row[name]) for name in ("peak_mib", *measured)]
         share = [percent(row["roofline"])] if roofed else []
         figures = (count(row["params"]), significant(row["gmacs"]), *peaks, latency(row), ratio(row), *share)
         body.append((row["label"], *figures))
