@@ -32,6 +32,7 @@ class Offer:
         untold: kinds of context of which its training runs do not tell.
         status: of its row.
         mib_source: the row's field that `mib` is read from: a measured peak, or the traced one where none was measured.
+        disturbed: why its time is to be doubted for what else ran; empty where it is not.
         verdict: one of `VERDICTS`.
         reason: of the verdict, where it needs one.
     """
@@ -46,6 +47,7 @@ class Offer:
     untold: tuple[str, ...]
     status: str
     mib_source: str
+    disturbed: str = ""
     verdict: str = ""
     reason: str = ""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import disturbance
 from bench.budget import FIGURES, Budget
 from bench.offer import MIB, VERDICTS, Offer, memory_note, memory_source
 from bench.row import ROWS, read_rows, refuse_folder_of_runs
@@ -99,6 +100,8 @@ def recommend(
     offers = [_offer(row, carried) for row in found if row["label"] != _EMPTY]
     judged = _choose([_judge(offer, budget) for offer in offers])
     notes = [memory_note(offers)]
+    doubt = disturbance.banner(found)
+    notes += [doubt] if doubt else []
     if carried is None:
         notes.append("fast says nothing of use: --trained and --carries ask for the kinds of context that are wanted")
     else:
@@ -170,6 +173,7 @@ def _offer(row: Row, carried: Carried | None) -> Offer:
         untold=tuple(kind for kind, whole in (trained or {}).items() if whole is None),
         status=row["status"],
         mib_source=source,
+        disturbed=disturbance.words(row),
         reason=untimed or ("" if trained is not None else _trained_as(row["spelled"], carried)),
     )
 
@@ -192,6 +196,7 @@ def _judge(offer: Offer, budget: Budget) -> Offer:
     found = [_held_against(offer, name, most) for name, most in budget.most.items()]
     if offer.figures["ms"] is None or (budget.carries and offer.carries is None):
         found.append(("unsupported" if offer.status == "unsupported" else "unknown", offer.reason))
+    found += [("doubtful", offer.disturbed)] if offer.disturbed else []
     untold = [kind for kind in budget.carries if kind in offer.untold]
     found += [("unknown", f"its training runs are too few to tell of {' and '.join(untold)}")] if untold else []
     carries = budget.carries if offer.carries is None else offer.carries

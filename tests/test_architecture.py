@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LINE = (
     ("bench.arguments",),
     ("modules",),
-    ("bench.row",),
+    ("bench.row", "bench.disturbance"),
     ("bench.record",),
     ("bench.case", "bench.axes"),
     ("bench.plugin", "bench.catalogue"),
@@ -43,7 +43,10 @@ LINE = (
 )
 REPORT = "bench.report"
 ARGUMENTS = "bench.arguments"
-SCHEMAS = ("bench.row", "bench.record", "bench.training.record", "bench.profiling.record", "bench.attention.record")
+SCHEMAS = (
+    *("bench.row", "bench.disturbance", "bench.record"),
+    *("bench.training.record", "bench.profiling.record", "bench.attention.record"),
+)
 
 
 def name_of(path: Path) -> str:

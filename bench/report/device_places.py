@@ -13,7 +13,7 @@ from bench.report.digits import MISSING, count, number, percent, significant
 from bench.report.formats import Grid
 from bench.report.frame import PEAKS
 from bench.report.groups import USUAL
-from bench.report.tables import Table, failures, latency, ratio
+from bench.report.tables import Table, disturbed_note, failures, latency, ratio
 
 Row = dict[Any, Any]
 Line = tuple[str, str]
@@ -100,7 +100,10 @@ class Place:
         floors = [f"{column.title} {told}" for column in self.columns if (told := _floors(column))]
         notes += [f"Noise floors, each of its device alone: {'; '.join(floors)}."] if floors else []
         notes += [TIE] if any(row["verdict"] == "tie" and row["status"] == "ok" for row in rows) else []
-        notes += [UNKNOWN] if any(ratio(row).endswith("?") for row in rows) else []
+        notes += [UNKNOWN] if any("?" in ratio(row) for row in rows) else []
+        for column in self.columns:
+            told = disturbed_note([*column.rows.values()])
+            notes += [f"{column.title}, {told}"] if told else []
         for column in self.columns:
             notes += [f"{column.title}, {told}" for told in failures(column.rows.values())]
             absent = [" ".join(self.head(line)) for line in self.lines if line not in column.rows]

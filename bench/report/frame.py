@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.disturbance import is_disturbed
 from bench.report import roofline
 from bench.report.digits import number
 from bench.report.machine import Machine, read_machine
@@ -62,7 +63,8 @@ def build(rows: Iterable[Mapping[str, Any]], machine: Machine = UNKNOWN) -> pd.D
     `blocks` for those that take feature maps); `positions` N = height x width; `size` "HxW"; `gmacs` (1e9 multiply-adds
     of the forward pass); `peak_mib`, `cuda_peak_mib` and `cpu_peak_mib` (MiB above weights and inputs, traced and as
     measured on either device);
-    `half_ms` (the longer arm of the 95 % interval of the median, ms); `verdict` (see `verdict`); those of
+    `half_ms` (the longer arm of the 95 % interval of the median, ms); `verdict` (see `verdict`);
+    `disturbed` (see `bench.disturbance`, null where nobody looked); those of
     `roofline.columns`, by the rates that `machine` holds. A row older than `device_name` gets that of the rows of its
     environment, if they have one and the same.
     """
@@ -84,6 +86,7 @@ def build(rows: Iterable[Mapping[str, Any]], machine: Machine = UNKNOWN) -> pd.D
     known = {*TEXT, *COUNTS, *FIGURES, *LISTS, *NESTED, *DERIVED}
     for name in dict.fromkeys(name for row in listed for name in row if name not in known):
         columns[name] = pd.Series([row.get(name) for row in listed], dtype=object)
+    columns["disturbed"] = pd.Series([is_disturbed(row) for row in listed], dtype=object)
     frame = _derive(pd.DataFrame(columns))
     for name, values in roofline.columns(frame, machine).items():
         frame[name] = pd.Series(values, dtype=float)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench import disturbance
 from bench.report import roofline, tables
 from bench.report.digits import MISSING, count, number, percent, significant, times
 from bench.report.frame import PEAKS
@@ -127,6 +128,7 @@ def _details(rows: Sequence[Row]) -> list[Column]:
         ("p10 to p90", lambda row: _range(row["latency_p10_ms"], row["latency_p90_ms"], "ms")),
         ("ratio", _interval),
         ("sampling", _sampling),
+        ("disturbed", disturbance.words),
         ("draw", lambda row: _unit(row["power_w"], "W")),
         ("not in MACs", lambda row: ", ".join(str(name) for name in row["macs_uncounted"])),
     ]

@@ -13,13 +13,15 @@ from bench.report.digits import MISSING, plus_minus, significant, times
 from bench.report.formats import Grid
 from bench.report.frame import PEAKS, verdict
 from bench.report.groups import PART
+from bench.report.tables import mark
 
 PUBLISHED = "reference"
 READING = """\
 Each block operator by operator as published (then) and in another implementation of equal output (now), timed in the
 same rounds. **now / then** is the median of the ratios of the rounds with its 95 % interval; `≈` marks a tie, by the
-group's noise floor or the interval. **peak** is traced: now over then. A row without a ratio was not timed beside its
-reference. Where the published form was compiled too (`torch.compile`), a table of its own holds what that made of it.
+group's noise floor or the interval, `‡` disturbed rounds. **peak** is traced: now over then. A row without a ratio was
+not timed beside its reference. Where the published form was compiled too (`torch.compile`), a table of its own holds
+what that made of it.
 """
 COMPILED = "published form, compiled over not"
 _PLACE = (*PART, "dtype", "mode", "batch", "memory_format", "compiled", "height", "width", "channels")
@@ -236,12 +238,12 @@ def _line(then: dict[Any, Any] | None, now: dict[Any, Any], measured: Sequence[s
 
 
 def _shown(now: dict[Any, Any]) -> str:
-    """The ratio, marked where it is a tie."""
+    """The ratio, marked where it is a tie and where its rounds were disturbed."""
     if now["impl_ratio"] != now["impl_ratio"]:
         return MISSING
     low, high, floor = (now[name] for name in ("impl_ratio_ci_low", "impl_ratio_ci_high", "noise_floor"))
     judged = verdict("now", "", now["impl_ratio"], low, high, floor)
-    return f"≈ {times(now['impl_ratio'])}" if judged == "tie" else times(now["impl_ratio"])
+    return mark(f"≈ {times(now['impl_ratio'])}" if judged == "tie" else times(now["impl_ratio"]), now)
 
 
 def _milliseconds(row: dict[Any, Any] | None) -> str:
