@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import disturbance
 from bench.budget import FIGURES, Budget
+from bench.offer import MIB, VERDICTS, Offer, memory_note, memory_source
 from bench.row import ROWS, by_processes, read_rows, refuse_folder_of_runs
 from bench.training.record import PRICED, unpacked
 from modules import registry
 from modules.options import SpecError, nearest
 
 CHOSEN, NONE_FITS = 0, 4
-VERDICTS = ("chosen", "close", "fits", "doubtful", "unknown", "over", "lacks", "unsupported")
-_MIB = 2**20
 _EMPTY = "identity"
 _PLACE = ("size", "channels", "batch", "dtype", "mode", "memory_format", "device")
 _CHOICES = ("impl", "compile")
@@ -26,53 +25,6 @@ _FLAGS = {name: f"--{name.replace('_', '-')}" for name in (*_PLACE, *_CHOICES)} 
 Row = Mapping[str, Any]
 Carried = Mapping[str, Mapping[str, bool | None]]
 """Of each trained block, named as a row's is, whether it carries each kind of context; null where undecided."""
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A block as it was measured at one place, and what that means for a budget.
-
-    Attributes:
-        block: label.
-        form: implementation, and whether compiled.
-        figures: those of `FIGURES`; null where not measured.
-        low_ms, high_ms: the 95 % interval of the median time.
-        floor: relative noise floor of its group; 0 where it has none.
-        carries: kinds of context; null where it was not trained so.
-        untold: kinds of context that its training runs leave undecided.
-        status: of its row.
-        verdict: one of `VERDICTS`.
-        reason: of the verdict, where it needs one.
-    """
-
-    block: str
-    form: str
-    figures: Mapping[str, float | None]
-    low_ms: float | None
-    high_ms: float | None
-    floor: float
-    carries: tuple[str, ...] | None
-    untold: tuple[str, ...]
-    status: str
-    verdict: str = ""
-    reason: str = ""
-
-    @property
-    def name(self) -> str:
-        """Block and form."""
-        return f"{self.block} ({self.form})"
-
-    @property
-    def ms(self) -> float:
-        """The median time, and infinity where there is none."""
-        known = self.figures["ms"]
-        return math.inf if known is None else known
-
-    def row(self) -> dict[str, Any]:
-        """All of it as a flat record."""
-        own = {"block": self.block, "form": self.form, **self.figures, "low_ms": self.low_ms, "high_ms": self.high_ms}
-        carries = None if self.carries is None else list(self.carries)
-        return {**own, "carries": carries, "verdict": self.verdict, "reason": self.reason or None}
 
 
 @dataclass(frozen=True)
@@ -145,10 +97,11 @@ def recommend(
         below = ", ".join(str(path.parent) for path in sorted(run.glob(f"*/{ROWS}")))
         raise SpecError(f"'{run}' is no folder of a sweep{f'; sweeps in it: {below}' if below else ''}")
     found, words = _at([_spelled_out(by_processes(row)) for row in read_rows(run / ROWS)], place, family, run)
-    on_device = any(row["cuda_peak_bytes"] is not None for row in found)
-    offers = [_offer(row, on_device, carried) for row in found if row["label"] != _EMPTY]
+    offers = [_offer(row, carried) for row in found if row["label"] != _EMPTY]
     judged = _choose([_judge(offer, budget) for offer in offers])
-    notes = [f"MiB: {'of the device, measured' if on_device else 'traced'}, above weights and inputs"]
+    notes = [memory_note(offers)]
+    doubt = disturbance.banner(found)
+    notes += [doubt] if doubt else []
     if carried is None:
         notes.append("fast says nothing of use: --trained and --carries ask for the kinds of context that are wanted")
     else:
@@ -197,12 +150,12 @@ def _values(rows: Iterable[Row], name: str) -> list[str]:
     return list(dict.fromkeys(str(row[name]) for row in rows))
 
 
-def _offer(row: Row, on_device: bool, carried: Carried | None) -> Offer:
+def _offer(row: Row, carried: Carried | None) -> Offer:
     measured = row["status"] == "ok"
-    peak = row["cuda_peak_bytes"] if on_device else row["traced_peak_bytes"]
+    source = memory_source(row)
     figures = {
         "ms": row["latency_ms"] if measured else None,
-        "mib": None if peak is None else peak / _MIB,
+        "mib": None if row[source] is None else row[source] / MIB,
         "params": row["params"],
         "gmacs": None if row["macs"] is None else row["macs"] / 1e9,
         "mj": row["energy_mj"],
@@ -219,6 +172,8 @@ def _offer(row: Row, on_device: bool, carried: Carried | None) -> Offer:
         carries=None if trained is None else tuple(kind for kind, whole in trained.items() if whole),
         untold=tuple(kind for kind, whole in (trained or {}).items() if whole is None),
         status=row["status"],
+        mib_source=source,
+        disturbed=disturbance.words(row),
         reason=untimed or ("" if trained is not None else _trained_as(row["spelled"], carried)),
     )
 
@@ -241,6 +196,7 @@ def _judge(offer: Offer, budget: Budget) -> Offer:
     found = [_held_against(offer, name, most) for name, most in budget.most.items()]
     if offer.figures["ms"] is None or (budget.carries and offer.carries is None):
         found.append(("unsupported" if offer.status == "unsupported" else "unknown", offer.reason))
+    found += [("doubtful", offer.disturbed)] if offer.disturbed else []
     untold = [kind for kind in budget.carries if kind in offer.untold]
     found += [("unknown", f"undecided by its training runs: {' and '.join(untold)}")] if untold else []
     carries = budget.carries if offer.carries is None else offer.carries

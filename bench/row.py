@@ -38,6 +38,7 @@ FIELDS = (
     *("process_ratios", "process_ratio_ci_low", "process_ratio_ci_high"),
     *("macs_by_class", "executed_macs_by_class", "class_precisions"),
     *("launches",),
+    *("cpu_peak_bytes",),
 )
 ADDED = FIELDS[FIELDS.index("memory_clock_mhz") :]
 

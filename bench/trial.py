@@ -17,7 +17,7 @@ from bench.measure.cache import flush_for
 from bench.measure.clock import Call, Clock
 from bench.measure.graph import captured
 from bench.measure.method import Method
-from bench.measure.peak import CudaPeak, cuda_peak
+from bench.measure.peak import CpuPeak, CudaPeak, cpu_peak, cuda_peak
 from bench.measure.precision import class_precisions
 from bench.measure.sampler import Member, Sampler, timing_row
 from bench.measure.telemetry import Probe
@@ -106,7 +106,7 @@ class Trial:
         everyone: what is to be sampled, the twin last.
         figures: static figures by name of the case; fvcore's count joins them when a member is inspected.
         seed: the same for the same group in every run.
-        on_cuda: whether memory peaks are read.
+        on_cuda: whether memory peaks are those of a card.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Trial:
         self._weights, self._on_step, self._method = weights, on_step, method
         self._reference, self._note = group.reference.case if group.reference else None, group.note
         self._works: dict[str, Workload] = {}
-        self._peaks: dict[str, CudaPeak] = {}
+        self._peaks: dict[str, CudaPeak | CpuPeak] = {}
         self._checked: dict[str, str] = {}
         self._members = {}
         for number, case in enumerate(group.cases):
@@ -137,16 +137,16 @@ class Trial:
         self._on_step(self._numbers[id(member)], round)
 
     def inspect(self, member: Member) -> None:
-        """Check what a call returns and that it is what the reference returns, count one by fvcore and, on CUDA, read
-        its memory peak; untimed."""
+        """Check what a call returns and that it is what the reference returns, count one by fvcore and read its memory
+        peak; untimed."""
         work, figures = self._works.get(member.name), self.figures.get(member.name)
         if work is not None:
             work.check()
             self._compare(work, member.name)
         if work is not None and figures is not None:
             self.figures[member.name] = with_fvcore(figures, work)
-        if self.on_cuda:
-            self._peaks[member.name] = cuda_peak(work.call if work is not None else member.call)
+        if work is not None:
+            self._peaks[member.name] = (cuda_peak if self.on_cuda else cpu_peak)(work.call)
 
     def _compare(self, work: Workload, name: str) -> None:
         plain = self._build(work.case, self._method.seed) if self._method.fold else work
@@ -169,13 +169,11 @@ class Trial:
         plain = self._members.get(dataclasses.replace(case, **other).name)
         if plain is not None and plain is not member and plain.failure is None and timing.invalid is None:
             fields |= ratio_row("impl_ratio", sampler.ratio(member, plain))
-        peak = self._peaks.get(member.name)
-        if peak is not None:
-            whole = peak.reserved >= peak.allocated
-            fields |= {"cuda_peak_bytes": peak.allocated, "cuda_reserved_bytes": peak.reserved if whole else None}
-            if not whole:
-                known = timing.telemetry.get("telemetry_missing")
-                fields["telemetry_missing"] = [*(known if isinstance(known, list) else []), _ROOM]
+        read, missing = _peak_fields(self._peaks.get(member.name))
+        fields |= read
+        if missing:
+            known = timing.telemetry.get("telemetry_missing")
+            fields["telemetry_missing"] = [*(known if isinstance(known, list) else []), missing]
         if self._reference is not None and against is not None:
             return fields | {"reference": self._reference.label}
         why = self._unpaired(case)
@@ -256,6 +254,17 @@ def timed_call(work: Workload, method: Method) -> Call:
         NotCapturable: it does what no graph can hold.
     """
     return captured(work.call) if method.cuda_graph else work.call
+
+
+def _peak_fields(peak: CudaPeak | CpuPeak | None) -> tuple[dict[str, object], str | None]:
+    """The fields of a row for a memory peak, and why one of them is null, if so."""
+    if peak is None:
+        return {}, None
+    if isinstance(peak, CpuPeak):
+        return {"cpu_peak_bytes": peak.allocated}, peak.reason and f"cpu_peak_bytes: {peak.reason}"
+    whole = peak.reserved >= peak.allocated
+    reserved = peak.reserved if whole else None
+    return {"cuda_peak_bytes": peak.allocated, "cuda_reserved_bytes": reserved}, None if whole else _ROOM
 
 
 def failure(error: Exception) -> dict[str, object]:

@@ -12,7 +12,7 @@ LINE = (
     ("bench.arguments",),
     ("modules",),
     ("bench.distributions",),
-    ("bench.row",),
+    ("bench.row", "bench.disturbance"),
     ("bench.record",),
     ("bench.case", "bench.axes"),
     ("bench.plugin", "bench.catalogue"),
@@ -41,18 +41,14 @@ LINE = (
     ("bench.regression",),
     ("bench.selftest",),
     ("bench.training",),
-    ("bench.budget", "bench.recommend"),
+    ("bench.budget", "bench.offer", "bench.recommend"),
     ("bench.profiling", "bench.attention"),
 )
 REPORT = "bench.report"
 ARGUMENTS = "bench.arguments"
 SCHEMAS = (
-    "bench.distributions",
-    "bench.row",
-    "bench.record",
-    "bench.training.record",
-    "bench.profiling.record",
-    "bench.attention.record",
+    *("bench.distributions", "bench.row", "bench.disturbance", "bench.record"),
+    *("bench.training.record", "bench.profiling.record", "bench.attention.record"),
 )
 
 

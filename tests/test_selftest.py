@@ -13,7 +13,7 @@ import torch
 
 import bench.selftest as room
 from bench.measure.method import Method
-from bench.measure.peak import CudaPeak
+from bench.measure.peak import CpuPeak, CudaPeak
 from bench.report import FORMATS, show_selftest
 from bench.selftest import Line, memory, noise, reads_false, selftest, timer, work
 from bench.selftest.memory import EXPECTED
@@ -170,6 +170,15 @@ def test_the_cuda_peak_of_a_known_allocation(allocated: int, reserved: int, verd
     assert memory.on_card("cuda", lambda call: CudaPeak(allocated, reserved)).verdict == verdict
 
 
+def test_the_cpu_peak_of_a_known_allocation() -> None:
+    known = memory.LARGE + memory.SMALL
+    assert memory.on_cpu().verdict == "pass"
+    assert memory.on_cpu(lambda call: CpuPeak(known + 1)).verdict == "fail"
+    assert memory.on_cpu(lambda call: CpuPeak(known + memory.LARGE)).verdict == "fail"
+    unread = memory.on_cpu(lambda call: CpuPeak(None, "no profiler"))
+    assert (unread.verdict, "no profiler" in unread.figure) == ("unverified", True)
+
+
 @pytest.mark.parametrize(
     ("said", "faults", "verdict"),
     [
@@ -266,7 +275,8 @@ def test_a_device_that_is_not_there_is_one_line(command: Callable[..., tuple[int
 def test_every_instrument_is_checked() -> None:
     assert list(room.checks("cpu", Path(), Stopwatch(1.0))) == [
         *("other load", "other load on the GPU", "CPU clock", "timer", "known delay", "multiply-adds", "traced peak"),
-        *("CUDA peak", "matrix product fp32", "copy", "cold caches", "GPU clock", "host memory", "A/A noise", "disk"),
+        *("CUDA peak", "CPU peak", "matrix product fp32", "copy", "cold caches", "GPU clock", "host memory"),
+        *("A/A noise", "disk"),
     ]
 
 

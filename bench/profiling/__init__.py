@@ -5,15 +5,12 @@ What needs torch is imported when it is asked for: the reports read `record.py` 
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bench.profiling.session import ProfileOutcome, ProfileRequest, run_profile
 
 __all__ = ["ProfileOutcome", "ProfileRequest", "run_profile"]
-
-os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # read once, as torch is loaded: the profiler's own chatter on stderr
 
 
 def __getattr__(name: str) -> object:

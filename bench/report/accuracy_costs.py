@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.report.accuracy_runs import Block, Part, Spread
 from bench.report.digits import number
-from bench.report.frame import label
+from bench.report.frame import PEAKS, label
 from bench.report.groups import Group, all_groups
 from bench.training.record import PRICED
 
@@ -18,7 +18,7 @@ MAP = ("map_height", "map_width", "map_channels")
 COSTS: Mapping[str, str] = {
     "latency_ms": "ms a call",
     "peak_mib": "peak MiB (traced)",
-    "cuda_peak_mib": "CUDA peak MiB",
+    **PEAKS,
 }
 
 

@@ -11,8 +11,9 @@ import pandas as pd
 from bench.report.devices import Device
 from bench.report.digits import MISSING, count, number, percent, significant
 from bench.report.formats import Grid
+from bench.report.frame import PEAKS
 from bench.report.groups import USUAL
-from bench.report.tables import Table, failures, latency, ratio
+from bench.report.tables import Table, disturbed_note, failures, latency, ratio
 
 Row = dict[Any, Any]
 Line = tuple[str, str]
@@ -20,6 +21,8 @@ Line = tuple[str, str]
 
 PLACE = ("kind", "dtype", "mode", "batch", "memory_format", "compiled", "height", "width", "channels")
 STATIC: Mapping[str, str] = {"params": "params", "macs": "multiply-adds", "traced_peak_bytes": "traced peak bytes"}
+OPTIONAL = {**{name: title.replace("peak ", "") for name, title in PEAKS.items()}, "energy_mj": "mJ"}
+"""Columns of a device that has such figures, with their heads."""
 TIE = "≈: no difference shown on that device, within its noise floor or with 1 inside the 95 % interval of the ratio."
 UNKNOWN = "?: the noise of this ratio was not measured."
 APART = (
@@ -74,7 +77,7 @@ class Place:
         return list(dict.fromkeys(value for value in held if number(value) is not None))
 
     def table(self) -> Table:
-        """Static figures once, then for each device: ms, ratio, and CUDA peak and energy where they were measured."""
+        """Static figures once, then for each device: ms, ratio, and peak and energy where they were measured."""
         heads = ["block", *(["impl"] if self.several else []), "params", "GMACs", "peak\nMiB"]
         lines = [[*self.head(line), *self._static(line)] for line in self.lines]
         for column in self.columns:
@@ -97,7 +100,10 @@ class Place:
         floors = [f"{column.title} {told}" for column in self.columns if (told := _floors(column))]
         notes += [f"Noise floors, each of its device alone: {'; '.join(floors)}."] if floors else []
         notes += [TIE] if any(row["verdict"] == "tie" and row["status"] == "ok" for row in rows) else []
-        notes += [UNKNOWN] if any(ratio(row).endswith("?") for row in rows) else []
+        notes += [UNKNOWN] if any("?" in ratio(row) for row in rows) else []
+        for column in self.columns:
+            told = disturbed_note([*column.rows.values()])
+            notes += [f"{column.title}, {told}"] if told else []
         for column in self.columns:
             notes += [f"{column.title}, {told}" for told in failures(column.rows.values())]
             absent = [" ".join(self.head(line)) for line in self.lines if line not in column.rows]
@@ -153,12 +159,11 @@ def _place(told: Mapping[str, Any], columns: Sequence[Column]) -> Place:
 
 
 def _heads(column: Column) -> list[str]:
-    optional = (("cuda_peak_mib", "CUDA MiB"), ("energy_mj", "mJ"))
-    return ["ms", column.against(), *(head for name, head in optional if column.shows(name))]
+    return ["ms", column.against(), *(head for name, head in OPTIONAL.items() if column.shows(name))]
 
 
 def _cells(column: Column, row: Row | None) -> list[str]:
-    optional = [name for name in ("cuda_peak_mib", "energy_mj") if column.shows(name)]
+    optional = [name for name in OPTIONAL if column.shows(name)]
     if row is None:
         return [MISSING] * (2 + len(optional))
     return [latency(row), ratio(row), *(significant(row[name]) for name in optional)]

@@ -44,12 +44,15 @@ def count(value: Any) -> str:
 
 
 def plus_minus(value: Any, half: Any) -> str:
-    """`12.3 ± 0.2`: the half width has the decimals of the value, or one significant digit where it is smaller."""
+    """`12.3 ± 0.2`: the half width has the decimals of the value, or one significant digit where it is smaller; where
+    it is above the value itself, `± >100 %`."""
     figure, arm = number(value), number(half)
     if figure is None:
         return MISSING
     if arm is None:
         return significant(figure)
+    if arm > abs(figure):
+        return f"{significant(figure)} ± >100 %"
     decimals = _decimals(figure, 3) if abs(figure) >= 1e-4 else 0
     fixed = f"{arm:.{decimals}f}"
     return f"{significant(figure)} ± {fixed if float(fixed) or arm == 0 else significant(arm, 1)}"

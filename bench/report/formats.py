@@ -23,6 +23,7 @@ _LATEX = {
         "\N{MULTIPLICATION SIGN}": r"$\times$",
         MISSING: "--",
         "†": r"$\dagger$",
+        "‡": r"$\ddagger$",
         "\n": " ",
     },
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.disturbance import is_disturbed
 from bench.report import roofline
 from bench.report.digits import number
 from bench.report.machine import Machine, read_machine
@@ -23,6 +24,7 @@ COUNTS = (
     *("schema", "height", "width", "channels", "batch", "calls_per_sample", "rounds"),
     *("params", "macs", "flops", "macs_fvcore", "macs_torch"),
     *("traced_peak_bytes", "traffic_bytes", "compulsory_bytes", "cuda_peak_bytes", "cuda_reserved_bytes"),
+    "cpu_peak_bytes",
 )
 FIGURES = (
     *("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms"),
@@ -34,8 +36,11 @@ FIGURES = (
 )
 LISTS = ("macs_uncounted", "latency_samples_ms", "process_ms", "process_ratios")
 NESTED = ("options", "compiled", "throttled")
+PEAKS: Mapping[str, str] = {"cuda_peak_mib": "CUDA peak MiB", "cpu_peak_mib": "CPU peak MiB"}
+"""Measured peaks by column, with their titles; a row has that of its device."""
 DERIVED = (
-    *("label", "rank", "kind", "positions", "size", "gmacs", "peak_mib", "cuda_peak_mib", "half_ms", "verdict"),
+    *("label", "rank", "kind", "positions", "size", "gmacs", "peak_mib", *PEAKS),
+    *("half_ms", "verdict", "disturbed"),
     *roofline.COLUMNS,
 )
 UNKNOWN = Machine({})
@@ -57,9 +62,10 @@ def build(rows: Iterable[Mapping[str, Any]], machine: Machine = UNKNOWN) -> pd.D
 
     Derived: `label`; `rank` (order in which labels first appear); `kind` (`backbones` for families that take an image,
     `blocks` for those that take feature maps); `positions` N = height x width; `size` "HxW"; `gmacs` (1e9 multiply-adds
-    of the forward pass); `peak_mib` and `cuda_peak_mib` (MiB above weights and inputs, and above the baseline);
-    `half_ms` (the longer arm of the 95 % interval of the median, ms; it and all intervals are those between processes
-    where a row has them, see `bench.row.by_processes`, else those within this run); `verdict` (see `verdict`); those of
+    of the forward pass); `peak_mib`, `cuda_peak_mib` and `cpu_peak_mib` (MiB above weights and inputs, traced and as
+    measured on either device); `half_ms` (the longer arm of the 95 % interval of the median, ms; it and all intervals
+    are those between processes where a row has them, see `bench.row.by_processes`, else those within this run);
+    `verdict` (see `verdict`); `disturbed` (see `bench.disturbance`, null where nobody looked); those of
     `roofline.columns`, by the rates that `machine` holds. A row older than `device_name` gets that of the rows of its
     environment, if they have one and the same.
     """
@@ -81,6 +87,7 @@ def build(rows: Iterable[Mapping[str, Any]], machine: Machine = UNKNOWN) -> pd.D
     known = {*TEXT, *COUNTS, *FIGURES, *LISTS, *NESTED, *DERIVED}
     for name in dict.fromkeys(name for row in listed for name in row if name not in known):
         columns[name] = pd.Series([row.get(name) for row in listed], dtype=object)
+    columns["disturbed"] = pd.Series([is_disturbed(row) for row in listed], dtype=object)
     frame = _derive(pd.DataFrame(columns))
     return frame.join(roofline.columns(frame, machine))
 
@@ -131,7 +138,8 @@ def _derive(frame: pd.DataFrame) -> pd.DataFrame:
     frame["size"] = pd.Series([f"{height}x{width}" for height, width in sizes], dtype=object)
     frame["gmacs"] = frame["macs"].astype(float) / 1e9
     frame["peak_mib"] = frame["traced_peak_bytes"].astype(float) / MIB
-    frame["cuda_peak_mib"] = frame["cuda_peak_bytes"].astype(float) / MIB
+    for name in PEAKS:
+        frame[name] = frame[name.replace("_mib", "_bytes")].astype(float) / MIB
     below = frame["latency_ms"] - frame["latency_ci_low_ms"]
     above = frame["latency_ci_high_ms"] - frame["latency_ms"]
     frame["half_ms"] = pd.concat([below, above], axis=1).max(axis=1, skipna=False)

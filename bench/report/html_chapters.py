@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup, escape
 
+from bench.disturbance import banner
 from bench.report import accuracy, roofline
 from bench.report import accuracy_tables as runs
 from bench.report.accuracy_runs import Part as RunPart
@@ -30,15 +31,17 @@ GROUPED = (
 )
 READING = """\
 - **block**: the entry, with the options that differ from its defaults. **size**: height x width of the stride-8 map.
-- **ms**: median time of a call. ± is the longer arm of the 95 % interval of the median, {interval}. A
-  case that gave no time says so here, and why in its column **reason**.
+- **ms**: median time of a call. ± is the longer arm of the 95 % interval of the median, {interval}; `>100 %`: longer
+  than the median. A case that gave no time says so here, and why in its column **reason**.
 - **vs**: time over the time of the reference, paired round by round; below 1 is faster. `≈` marks a tie: the difference
   is within the noise floor of the group (how far two copies of the reference came apart), or 1 lies inside the 95 %
-  interval of the ratio. `?`: the noise of this ratio was not measured.
+  interval of the ratio. `?`: the noise of this ratio was not measured. `‡`: other work disturbed more than a fifth of
+  the rounds; the ratio may be far off.
 - **params**: learnable parameters. **GMACs**: 1e9 multiply-adds of the forward pass (convolution, linear, matrix
   products, attention), also where a row times forward and backward; a FLOP count is twice that.
 - **peak MiB**: peak of live tensors above weights and inputs, traced without running anything; a property of the block,
-  not of the machine. **CUDA peak MiB**: what the allocator reached above its baseline, measured.
+  not of the machine. **CUDA peak MiB**, **CPU peak MiB**: what PyTorch's allocator reached above what was there
+  before the call, measured in a pass of its own; the workspace of kernels counts, so that it depends on the machine.
 - **\N{EN DASH}**: not measured.
 """
 MIXED = (
@@ -73,9 +76,10 @@ class Chapter:
 
 
 def warnings(frame: pd.DataFrame) -> list[Chapter]:
-    """What a reader must know before any figure: rows that do not compare, MAC counters that disagree."""
+    """What a reader must know before any figure: disturbed rows, rows that do not compare, counters that disagree."""
     split = parts(frame)
-    found = []
+    told = banner(frame.to_dict("records"))
+    found = [Chapter("disturbed", "Disturbed measurements", (told,))] if told else []
     if len(split) > 1:
         items = tuple(escape(f"{part.title()}: {len(part.frame)} rows") for part in split)
         found.append(Chapter("mixed", "Several environments", (MIXED,), items))

@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from bench import disturbance
 from bench.report import roofline, tables
 from bench.report.digits import MISSING, count, number, percent, significant, times
+from bench.report.frame import PEAKS
 from bench.report.groups import USUAL, Setting, groups, parts, settings
 from bench.report.html_listing import Column, Listing, Role, figures, several
 from bench.report.style import Style, assign
@@ -24,7 +26,7 @@ PLOTTED = ("latency_ci_low_ms", "latency_ci_high_ms")
 AXES: Mapping[str, str] = {
     "latency_ms": "ms a call",
     "peak_mib": "peak MiB (traced)",
-    "cuda_peak_mib": "CUDA peak MiB",
+    **PEAKS,
     "energy_mj": "mJ a call",
 }
 
@@ -97,10 +99,9 @@ def _results(rows: Sequence[Row]) -> list[Column]:
         _column("latency_ms", "ms", rows, tables.latency, [row.get("latency_ms") for row in timed]),
         _column("ratio", against, rows, tables.ratio, [_ratio(row) for row in timed]),
         _column("params", "params", rows, lambda row: count(row["params"])),
-        _column("gmacs", "GMACs", rows, lambda row: significant(row["gmacs"])),
-        _column("peak_mib", "peak MiB", rows, lambda row: significant(row["peak_mib"])),
-        _column("cuda_peak_mib", "CUDA peak MiB", rows, lambda row: significant(row["cuda_peak_mib"])),
-        _column("energy_mj", "mJ a call", rows, lambda row: significant(row["energy_mj"])),
+        _figure("gmacs", "GMACs", rows),
+        *(_figure(name, title, rows) for name, title in {"peak_mib": "peak MiB", **PEAKS}.items()),
+        _figure("energy_mj", "mJ a call", rows),
         _column("roofline", roofline.TITLE, rows, lambda row: percent(row["roofline"])),
     ]
 
@@ -129,6 +130,7 @@ def _details(rows: Sequence[Row]) -> list[Column]:
         ("sampling", _sampling),
         ("computed in", lambda row: row["precisions"]),
         ("roofline", lambda row: row["roofline_note"]),
+        ("disturbed", disturbance.words),
         ("draw", lambda row: _unit(row["power_w"], "W")),
         ("not in MACs", lambda row: ", ".join(str(name) for name in row["macs_uncounted"])),
     ]
@@ -143,6 +145,10 @@ def _column(
 ) -> Column:
     held = [row[name] for row in rows] if values is None else values
     return Column(name, title, tuple(_clean(shown(row)) for row in rows), figures(held))
+
+
+def _figure(name: str, title: str, rows: Sequence[Row]) -> Column:
+    return _column(name, title, rows, lambda row: significant(row[name]))
 
 
 def _whole(name: str, title: str, rows: Sequence[Row]) -> Column:

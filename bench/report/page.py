@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bench.disturbance import banner
 from bench.report import roofline, tables, then_and_now
 from bench.report.digits import MISSING, percent
 from bench.report.formats import Grid
@@ -24,11 +25,13 @@ READING = """\
 - **params**: learnable parameters. **GMACs**: 1e9 multiply-adds of the forward pass (convolution, linear, matrix
   products, attention), also where a row times forward and backward; a FLOP count is twice that.
 - **peak MiB**: peak of live tensors above weights and inputs, traced without running anything; a property of the block,
-  not of the machine. **CUDA peak MiB**: what the allocator reached above its baseline, measured.
-- **ms**: median time of a call. ± is the longer arm of the 95 % interval of the median, {interval}.
+  not of the machine. **CUDA peak MiB**, **CPU peak MiB**: what PyTorch's allocator reached above what was there
+  before the call, measured in a pass of its own; the workspace of kernels counts, so that it depends on the machine.
+- **ms**: median time of a call. ± is the longer arm of the 95 % interval of the median, {interval};
+  `>100 %`: longer than the median.
 - **vs**: time over the time of the reference, paired round by round; below 1 is faster. `≈` marks a tie: the difference
   is within the noise floor of the group (how far two copies of the reference came apart), or 1 lies inside the 95 %
-  interval of the ratio.
+  interval of the ratio. `‡`: other work disturbed more than a fifth of the rounds; the ratio may be far off.
 - **\N{EN DASH}**: not measured. Cases that gave no time say why in the ms column, with the reason below the table.
 """
 UNCOUNTED = """\
@@ -37,7 +40,7 @@ figure; they are named so that nobody takes their cost for zero. They do count i
 """
 OURS = {
     "tables": ("efficiency", "latency", "memory"),
-    "plots": ("time-", "memory-", "cuda-memory-", "macs-", "roofline-", "tradeoff-", "jpu-"),
+    "plots": ("time-", "memory-", "cuda-memory-", "cpu-memory-", "macs-", "roofline-", "tradeoff-", "jpu-"),
 }
 _SETTINGS = "method_settings."
 SUFFIXES = (".md", ".csv", ".tex", ".svg", ".png")
@@ -76,7 +79,8 @@ def text(run: Path, frame: pd.DataFrame, machine: Machine, plots: list[Plot]) ->
     blocks = [f"# {run.resolve().name}", _summary(frame)]
     if len(frame):
         split = parts(frame)
-        blocks += [*_mixed(split), *_disagreements(frame)]
+        told = banner(frame.to_dict("records"))
+        blocks += [*([f"> **Warning.** {told}"] if told else []), *_mixed(split), *_disagreements(frame)]
         blocks += ["## Machine and versions", *_facts(machine, frame), "## Method", *_method(run, frame, machine)]
         blocks += ["## How to read the tables", _reading(frame), "## Plots"]
         for plot in plots:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench.report import roofline, versus
+from bench.report.frame import PEAKS
 from bench.report.groups import Group, Setting, groups, parts, settings
 from bench.report.pointers import name_points
 from bench.report.series import Curve, Panel, by_channels, missing_words, panels
@@ -28,7 +29,10 @@ GMACS = "GMACs of the forward pass"
 CURVES = (
     Curve("time", "Time of a call against size", "positions", "latency_ms", POSITIONS, "ms a call", *INTERVAL),
     Curve("memory", "Traced peak memory against size", "positions", "peak_mib", POSITIONS, "peak MiB", timed=False),
-    Curve("cuda-memory", "CUDA peak memory against size", "positions", "cuda_peak_mib", POSITIONS, "peak MiB"),
+    *(
+        Curve(f"{name}-memory", f"{name.upper()} peak memory against size", "positions", column, POSITIONS, "peak MiB")
+        for name, column in (("cuda", "cuda_peak_mib"), ("cpu", "cpu_peak_mib"))
+    ),
     Curve("macs", "Time of a call against multiply-adds", "gmacs", "latency_ms", GMACS, "ms a call", *INTERVAL),
     Curve("roofline", "Rate against intensity", "intensity", "gflops", "FLOPs a byte", "GFLOP/s"),
 )
@@ -128,8 +132,8 @@ def _curve_caption(curve: Curve, chunk: Sequence[Panel]) -> str:
         words.append("A point a size; grey lines are equal GMAC/s.")
     if not curve.timed:
         words.append("Above weights and inputs, traced without running: also drawn where timing was skipped.")
-    if curve.name == "cuda-memory":
-        words.append("What the allocator reached above its baseline.")
+    if curve.y in PEAKS:
+        words.append("What the allocator reached above what was there before the call.")
     if curve.name == "roofline":
         words.append(roofline.words(*_roofs(chunk[0])))
     missing: Counter[str] = sum((panel.missing for panel in chunk), Counter())

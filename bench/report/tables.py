@@ -9,21 +9,25 @@ from typing import Any
 
 import pandas as pd
 
+from bench.disturbance import banner
 from bench.report import roofline
 from bench.report.digits import MISSING, count, percent, plus_minus, significant, times
 from bench.report.formats import Grid, csv, latex_text
-from bench.report.frame import interval_words
+from bench.report.frame import PEAKS, interval_words
 from bench.report.groups import Group, Setting, all_groups, groups, parts, settings
 
 WORDS = {"oom": "out of memory", "timeout": "timed out"}
+MARK = "‡"
 WIDEST = 10
 RAW = (
     *("env", "method", "device", "dtype", "mode", "batch", "impl", "memory_format", "compiled", "height", "width"),
     *("channels", "positions", "entry", "label", "family", "status", "reason", "params", "macs", "flops"),
     *("macs_fvcore", "macs_torch", "macs_uncounted", "traced_peak_bytes", "traffic_bytes", "compulsory_bytes"),
-    *("cuda_peak_bytes", "cuda_reserved_bytes", "latency_ms", "latency_ci_low_ms", "latency_ci_high_ms"),
+    *("cuda_peak_bytes", "cuda_reserved_bytes", "cpu_peak_bytes"),
+    *("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms"),
     *("latency_min_ms", "latency_p10_ms", "latency_p90_ms", "rounds", "stop_reason"),
-    *("reference", "ratio", "ratio_ci_low", "ratio_ci_high", "noise_floor", "twin_ratio", "verdict", "key"),
+    *("reference", "ratio", "ratio_ci_low", "ratio_ci_high", "noise_floor", "twin_ratio", "verdict", "disturbed"),
+    "key",
     *("process_ci_low_ms", "process_ci_high_ms", "process_ratio_ci_low", "process_ratio_ci_high"),
 )
 
@@ -55,19 +59,20 @@ def efficiency(group: Group) -> Table:
     last column gives the share of its roofline.
     """
     rows = group.frame.to_dict("records")
-    cuda = bool(group.frame["cuda_peak_mib"].notna().any())
+    measured = [name for name in PEAKS if group.frame[name].notna().any()]
     roofed = bool(group.frame["roofline"].notna().any())
     references = [name for name in dict.fromkeys(group.frame["reference"]) if name]
     against = f"vs {references[0]}" if len(references) == 1 else "vs reference"
-    header = ["block", "params", "GMACs", "peak MiB", *(["CUDA peak MiB"] if cuda else []), "ms", against]
+    header = ["block", "params", "GMACs", "peak MiB", *(PEAKS[name] for name in measured), "ms", against]
     header += [roofline.TITLE] if roofed else []
     body = []
     for row in rows:
-        peaks = [significant(row["peak_mib"]), *([significant(row["cuda_peak_mib"])] if cuda else [])]
+        peaks = [significant(row[name]) for name in ("peak_mib", *measured)]
         share = [percent(row["roofline"])] if roofed else []
         figures = (count(row["params"]), significant(row["gmacs"]), *peaks, latency(row), ratio(row), *share)
         body.append((row["label"], *figures))
-    notes = [note for note in (_tie_note(group, rows), roofline.explained(rows), *failures(rows)) if note]
+    told = (_tie_note(group, rows), disturbed_note(rows), roofline.explained(rows), *failures(rows))
+    notes = [note for note in told if note]
     return Table(group.title(), Grid(tuple(header), tuple(body), "l" + "r" * (len(header) - 1)), tuple(notes))
 
 
@@ -84,7 +89,8 @@ def latency(row: dict[Any, Any]) -> str:
 
 
 def ratio(row: dict[Any, Any]) -> str:
-    """The ratio cell: `0.52x`, `≈ 0.98x` for a tie, `0.52x ?` where the noise is not known."""
+    """The ratio cell: `0.52x`, `≈ 0.98x` for a tie, `0.52x ?` where the noise is not known, `0.52x ‡` where its rounds
+    were disturbed."""
     if row["status"] != "ok":
         return MISSING
     if row["verdict"] == "reference":
@@ -92,7 +98,18 @@ def ratio(row: dict[Any, Any]) -> str:
     shown = times(row["ratio"])
     if shown == MISSING:
         return shown
-    return {"tie": f"≈ {shown}", "": f"{shown} ?"}.get(row["verdict"], shown)
+    return mark({"tie": f"≈ {shown}", "": f"{shown} ?"}.get(row["verdict"], shown), row)
+
+
+def mark(shown: str, row: dict[Any, Any]) -> str:
+    """A ratio with the mark of disturbed rounds, where the row's were."""
+    return f"{shown} {MARK}" if row["disturbed"] and shown != MISSING else shown
+
+
+def disturbed_note(rows: Sequence[dict[Any, Any]]) -> str:
+    """What the mark of disturbed rounds means for these rows; empty where none was disturbed."""
+    told = banner(rows)
+    return f"{MARK}: {told}" if told else ""
 
 
 def status(row: dict[Any, Any]) -> str:
@@ -164,16 +181,19 @@ def write(frame: pd.DataFrame, folder: Path) -> list[Path]:
         "latency": ([table for setting in every for table in latency_overview(setting)], wide(frame, "latency_ms")),
         "memory": ([table for setting in every for table in memory_overview(setting)], wide(frame, "peak_mib")),
     }
-    return [path for name, (tables, values) in kinds.items() for path in write_tables(folder / name, tables, values)]
+    heads = {"memory": ""}
+    told = banner(frame.to_dict("records"))
+    return [
+        path
+        for name, (tables, values) in kinds.items()
+        for path in write_tables(folder / name, tables, values, heads.get(name, told))
+    ]
 
 
-def write_tables(stem: Path, tables: Sequence[Table], values: pd.DataFrame) -> list[Path]:
-    """Write tables as `stem`.md and .tex, and the values behind them as .csv; the paths written."""
-    texts = {
-        "md": "\n\n".join(f"### {table.title}\n\n{table.markdown()}" for table in tables) + "\n",
-        "csv": csv(values),
-        "tex": "\n\n".join(table.latex() for table in tables) + "\n",
-    }
+def write_tables(stem: Path, tables: Sequence[Table], values: pd.DataFrame, warning: str = "") -> list[Path]:
+    """Write tables as `stem`.md and .tex, under a warning if there is one, and the values behind them as .csv; the
+    paths written."""
+    texts = {"md": markdown(tables, warning) + "\n", "csv": csv(values), "tex": latex(tables, warning) + "\n"}
     stem.parent.mkdir(parents=True, exist_ok=True)
     written = []
     for suffix, text in texts.items():
@@ -181,6 +201,18 @@ def write_tables(stem: Path, tables: Sequence[Table], values: pd.DataFrame) -> l
         path.write_text(text, encoding="utf-8", newline="\n")
         written.append(path)
     return written
+
+
+def markdown(tables: Sequence[Table], warning: str = "") -> str:
+    """Tables under their titles, below a warning if there is one."""
+    found = [f"### {table.title}\n\n{table.markdown()}" for table in tables]
+    return "\n\n".join([*([f"> **Warning.** {warning}"] if warning else []), *found])
+
+
+def latex(tables: Sequence[Table], warning: str = "") -> str:
+    """Floats, below a paragraph with the warning if there is one."""
+    head = [f"\\par\\noindent\\textbf{{Warning.}} {latex_text(warning)}\\par"] if warning else []
+    return "\n\n".join([*head, *(table.latex() for table in tables)])
 
 
 def _overview(setting: Setting, column: str, what: str, cell: Any) -> list[Table]:
@@ -221,6 +253,6 @@ def _tie_note(group: Group, rows: Sequence[dict[Any, Any]]) -> str:
     words = [f"{floors[0].upper()}{floors[1:]}."] if floors else []
     if any(row["verdict"] == "tie" and row["status"] == "ok" for row in rows):
         words.append("≈: no difference shown, within the noise floor or with 1 inside the 95 % interval of the ratio.")
-    if any(ratio(row).endswith("?") for row in rows):
+    if any("?" in ratio(row) for row in rows):
         words.append("?: the noise of this ratio was not measured.")
     return " ".join(words)

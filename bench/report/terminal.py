@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.disturbance import banner
 from bench.report.digits import count, significant
 from bench.report.formats import render
 from bench.report.frame import interval_words, load
 from bench.report.groups import all_groups
 from bench.report.machine import read_machine
-from bench.report.tables import efficiency
+from bench.report.tables import efficiency, latex, markdown
 
 READING = (
     "ms: median of a call, ± the longer arm of its 95 % interval {interval}; vs: paired by round, ≈ marks a tie; "
@@ -32,15 +33,13 @@ def show_run(run: Path, format: str) -> str:
     frame = load(run)
     if format in ("json", "csv"):
         return render(frame, format)
-    tables = [efficiency(group) for group in all_groups(frame)]
+    tables, told = [efficiency(group) for group in all_groups(frame)], banner(frame.to_dict("records"))
     if format == "table":
         parts = ["\n".join([table.title, "", table.grid.plain(), *table.notes]) for table in tables]
-        return "\n\n".join(
-            [*parts, " ".join([READING.format(interval=interval_words(frame)), *read_machine(run).choices()])]
-        )
-    if format == "latex":
-        return "\n\n".join(table.latex() for table in tables)
-    return "\n\n".join(f"### {table.title}\n\n{table.markdown()}" for table in tables)
+        reading = READING.format(interval=interval_words(frame))
+        head = [f"WARNING: {told}"] if told else []
+        return "\n\n".join([*head, *parts, " ".join([reading, *read_machine(run).choices()])])
+    return latex(tables, told) if format == "latex" else markdown(tables, told)
 
 
 def show_estimate(rows: Iterable[Mapping[str, object]], format: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,17 @@ import pandas as pd
 
 from bench.report.digits import MISSING, plus_minus, significant, times
 from bench.report.formats import Grid
-from bench.report.frame import verdict
+from bench.report.frame import PEAKS, verdict
 from bench.report.groups import PART
+from bench.report.tables import mark
 
 PUBLISHED = "reference"
 READING = """\
 Each block operator by operator as published (then) and in another implementation of equal output (now), timed in the
 same rounds. **now / then** is the median of the ratios of the rounds with its 95 % interval; `≈` marks a tie, by the
-group's noise floor or the interval. **peak** is traced: now over then. A row without a ratio was not timed beside its
-reference. Where the published form was compiled too (`torch.compile`), a table of its own holds what that made of it.
+group's noise floor or the interval, `‡` disturbed rounds. **peak** is traced: now over then. A row without a ratio was
+not timed beside its reference. Where the published form was compiled too (`torch.compile`), a table of its own holds
+what that made of it.
 """
 COMPILED = "published form, compiled over not"
 _PLACE = (*PART, "dtype", "mode", "batch", "memory_format", "compiled", "height", "width", "channels")
@@ -50,7 +52,7 @@ class Comparison:
 
     def grid(self) -> Grid:
         """One line a pair."""
-        cuda = any(now["cuda_peak_mib"] == now["cuda_peak_mib"] for _, now in self.pairs)
+        measured = [name for name in PEAKS if any(now[name] == now[name] for _, now in self.pairs)]
         header = (
             "block",
             "now",
@@ -59,9 +61,11 @@ class Comparison:
             "now / then",
             "interval",
             "peak",
-            *(["CUDA peak"] if cuda else []),
+            *(PEAKS[name].removesuffix(" MiB") for name in measured),
         )
-        return Grid(header, tuple(_line(then, now, cuda) for then, now in self.pairs), "ll" + "r" * (len(header) - 2))
+        return Grid(
+            header, tuple(_line(then, now, measured) for then, now in self.pairs), "ll" + "r" * (len(header) - 2)
+        )
 
     def summary(self) -> str:
         """Geometric mean and extremes of the ratios."""
@@ -224,22 +228,22 @@ def _words(place: dict[str, Any]) -> tuple[str, ...]:
     return (*words, *(["both compiled"] if place["compiled"] else []))
 
 
-def _line(then: dict[Any, Any] | None, now: dict[Any, Any], cuda: bool) -> tuple[str, ...]:
+def _line(then: dict[Any, Any] | None, now: dict[Any, Any], measured: Sequence[str]) -> tuple[str, ...]:
     interval = MISSING
     if now["impl_ratio"] == now["impl_ratio"]:
         interval = f"{significant(now['impl_ratio_ci_low'])} to {significant(now['impl_ratio_ci_high'])}"
-    peaks = [_quotient(then, now, "peak_mib"), *([_quotient(then, now, "cuda_peak_mib")] if cuda else [])]
+    peaks = [_quotient(then, now, name) for name in ("peak_mib", *measured)]
     form = "compiled" if now["impl"] == PUBLISHED else now["impl"]
     return (now["label"], form, _milliseconds(then), _milliseconds(now), _shown(now), interval, *peaks)
 
 
 def _shown(now: dict[Any, Any]) -> str:
-    """The ratio, marked where it is a tie."""
+    """The ratio, marked where it is a tie and where its rounds were disturbed."""
     if now["impl_ratio"] != now["impl_ratio"]:
         return MISSING
     low, high, floor = (now[name] for name in ("impl_ratio_ci_low", "impl_ratio_ci_high", "noise_floor"))
     judged = verdict("now", "", now["impl_ratio"], low, high, floor)
-    return f"≈ {times(now['impl_ratio'])}" if judged == "tie" else times(now["impl_ratio"])
+    return mark(f"≈ {times(now['impl_ratio'])}" if judged == "tie" else times(now["impl_ratio"]), now)
 
 
 def _milliseconds(row: dict[Any, Any] | None) -> str:

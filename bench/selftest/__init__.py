@@ -51,6 +51,7 @@ def checks(device: str, folder: Path, clock: Clock) -> dict[str, Check]:
         work.COUNTERS: work.counters,
         memory.TRACED: memory.traced,
         memory.CUDA: lambda: memory.on_card(device),
+        memory.CPU: memory.on_cpu,
         **products,
         work.COPY: lambda: work.move(device, clock, room),
         cache.FLUSH: lambda: cache.flushed(device, clock),

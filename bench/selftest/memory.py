@@ -1,4 +1,4 @@
-"""Allocations of known size, as the traced and the CUDA peak see them, and whether the host keeps freed memory."""
+"""Allocations of known size as every kind of peak sees them, and whether the host keeps freed memory."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from collections.abc import Callable
 import torch
 
 from bench.measure.allocator import retain_host_memory
-from bench.measure.peak import CudaPeak, cuda_peak
+from bench.measure.peak import CpuPeak, CudaPeak, cpu_peak, cuda_peak
 from bench.selftest.line import Line, unverified
 from bench.static.memory import ALLOCATION_BYTES, LiveStorage
 from bench.static.trace import Trace
 
-TRACED, CUDA, HOST = "traced peak", "CUDA peak", "host memory"
+TRACED, CUDA, CPU, HOST = "traced peak", "CUDA peak", "CPU peak", "host memory"
 LARGE, SMALL = 32 * 2**20, 100_001
 BLOCK = 2 * 2**20
 EXPECTED = LARGE + -(-SMALL // ALLOCATION_BYTES) * ALLOCATION_BYTES
 _TRACED_MEANS = "peak MiB in tables are exact, to the 512 bytes that an allocation is rounded to"
 _CUDA_MEANS = "CUDA peaks in tables are what PyTorch's allocator handed out"
+_CPU_MEANS = "CPU peaks in tables are what PyTorch's allocator handed out"
 _HOST_MEANS = "memory that a call gave back is there for the next one, so that a time does not depend on who ran before"
 _HOST_BYTES = 64 * 2**20
 _TIMES = 4
@@ -59,6 +60,15 @@ def on_card(device: str, peak: Callable[[Callable[[], object]], CudaPeak] = cuda
     if over or read.reserved % BLOCK:
         return Line(CUDA, "warn", f"{figure}; the allocator is set to round otherwise", _CUDA_MEANS)
     return Line(CUDA, "pass", figure, _CUDA_MEANS)
+
+
+def on_cpu(peak: Callable[[Callable[[], object]], CpuPeak] = cpu_peak) -> Line:
+    """The CPU peak of the same, which the allocator does not round: any other figure is false."""
+    read = peak(lambda: allocate("cpu"))
+    if read.allocated is None:
+        return unverified(CPU, read.reason or "not read", _CPU_MEANS)
+    figure = f"{LARGE + SMALL:,} bytes alive at once, {read.allocated:,} read"
+    return Line(CPU, "pass" if read.allocated == LARGE + SMALL else "fail", figure, _CPU_MEANS)
 
 
 def page_faults() -> int:

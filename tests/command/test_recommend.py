@@ -91,7 +91,41 @@ def test_the_memory_of_a_device_counts_where_it_was_measured(tmp_path: Path) -> 
     rows = [timed("gc", 1, 1, 1, 1, cuda_peak_bytes=50 * MIB), timed("snl", 2, 2, 2, 90, cuda_peak_bytes=5 * MIB)]
     found = asked(write_run(tmp_path / "run", rows), mib=20.0)
     assert verdicts(found) == [("snl", "chosen"), ("gc", "over")]
-    assert found.notes[0] == "MiB: of the device, measured, above weights and inputs"
+    assert found.notes[0] == "MiB above weights and inputs: what the card's allocator reached, measured"
+
+
+def test_the_measured_memory_of_a_cpu_counts_before_the_traced(tmp_path: Path) -> None:
+    wide, slim = timed("gc", 1, 1, 1, 5, cpu_peak_bytes=50 * MIB), timed("snl", 2, 2, 2, 90, cpu_peak_bytes=5 * MIB)
+    found = asked(write_run(tmp_path / "run", [wide, slim, timed("nl", 3, 3, 3, 7)]), mib=20.0)
+    assert verdicts(found) == [("snl", "chosen"), ("nl", "fits"), ("gc", "over")]
+    assert [offer.row()["mib_source"] for offer in found.offers] == [
+        *("cpu_peak_bytes", "traced_peak_bytes", "cpu_peak_bytes"),
+    ]
+    assert found.notes[0] == (
+        "MiB above weights and inputs: what the CPU's allocator reached, measured; "
+        "of nl (reference): traced, without the workspace of kernels"
+    )
+
+
+def test_a_disturbed_row_is_doubtful_and_no_choice(tmp_path: Path) -> None:
+    bad = {"rounds": 12, "disturbed_rounds": 11, "disturbed_by": ["other processes on the CPUs (11 rounds)"]}
+    one = write_run(tmp_path / "one", [timed("gc", 1, 1, 1, **bad), timed("snl", 2, 2, 2), timed("nl", 9, 9, 9)])
+    found = asked(one, ms=5.0)
+    assert verdicts(found) == [("snl", "chosen"), ("gc", "doubtful"), ("nl", "over")]
+    assert found.offers[1].reason == "11 of 12 rounds were disturbed: other processes on the CPUs"
+    all_of_them = [timed("gc", 1, 1, 1, **bad), timed("snl", 2, 2, 2, **bad)]
+    found = asked(write_run(tmp_path / "all", all_of_them), ms=5.0)
+    assert verdicts(found) == [("gc", "doubtful"), ("snl", "doubtful")]
+    assert found.exit_code == 4
+    assert found.summary.endswith(
+        "none of 2 surely fits; gc (reference) may: 11 of 12 rounds were disturbed: other processes on the CPUs"
+    )
+    assert found.notes[1].startswith("2 of 2 measured rows were disturbed by other processes on the CPUs. ")
+
+
+def test_without_a_measured_peak_the_traced_one_counts(folder: Path) -> None:
+    told = "MiB above weights and inputs: traced, without the workspace of kernels"
+    assert asked(folder, mib=7.0).notes[0] == told
 
 
 def test_what_has_no_figure_for_a_limit_is_unknown_and_says_why(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ def test_a_sweep_on_cuda_measures_time_and_memory(command: Callable[..., tuple[i
         assert row["device"] == "cuda"
         assert row["latency_ms"] > 0
         assert row["cuda_peak_bytes"] >= 0
+        assert row["cpu_peak_bytes"] is None
 
 
 @pytest.mark.parametrize("mode", ["forward", "train"])

@@ -35,6 +35,7 @@ def test_counts_have_units(value: Any, shown: str) -> None:
     [
         *((12.34, 0.21, "12.3 ± 0.2"), (12.34, 0.004, "12.3 ± 0.004"), (1234.4, 12.3, "1234 ± 12")),
         *((0.0123, 0.0004, "0.0123 ± 0.0004"), (12.3, None, "12.3"), (None, None, MISSING), (1.0, 0.0, "1.00 ± 0.00")),
+        *((1.79, 98.21, "1.79 ± >100 %"), (1.79, 1.79, "1.79 ± 1.79"), (0.00002, 0.1, "2.00e-05 ± >100 %")),
     ],
 )
 def test_intervals_are_never_zero_unless_they_are(value: Any, half: Any, shown: str) -> None:

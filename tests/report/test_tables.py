@@ -58,6 +58,13 @@ def test_cuda_peak_has_a_column_where_it_was_measured() -> None:
     assert cells(made, "gc")["CUDA peak MiB"] == MISSING
 
 
+def test_the_measured_peak_of_a_cpu_stands_beside_the_traced_one() -> None:
+    made = table([row("nl", cpu_peak_bytes=2**20 * 50, traced_peak_bytes=2**20 * 40), row("gc")])
+    assert (cells(made, "nl")["peak MiB"], cells(made, "nl")["CPU peak MiB"]) == ("40.0", "50.0")
+    assert cells(made, "gc")["CPU peak MiB"] == MISSING
+    assert "CUDA peak MiB" not in made.grid.header
+
+
 @pytest.mark.parametrize(
     ("status", "word"), [("skipped", "skipped"), ("oom", "out of memory"), ("unsupported", "unsupported")]
 )

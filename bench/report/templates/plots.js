@@ -81,7 +81,7 @@ class Plots {
 
   tradeoff(rows, styles) {
     const figure = this.figures.tradeoff;
-    const memory = this.axes(["peak_mib", "cuda_peak_mib"]);
+    const memory = this.axes(["peak_mib", "cuda_peak_mib", "cpu_peak_mib"]);
     const size = { name: "size", title: "size", word: (row) => this.text("size", row), last: true };
     const group = this.choose(figure.querySelector("form"), [size], rows);
     const name = this.pick(figure, "memory", memory);
@@ -207,7 +207,7 @@ class Plots {
     const arms = time && middle !== null && low !== null && high !== null ? { ybelow: Math.max(0, middle - low), yabove: Math.max(0, high - middle) } : {};
     const words = [`${this.text("size", row)}, ${this.text("channels", row)} channels`, `${this.text("latency_ms", row)} ms`];
     words.push(`${this.column.ratio.title}: ${this.text("ratio", row)}`);
-    for (const name of this.axes(["peak_mib", "cuda_peak_mib", "energy_mj"])) {
+    for (const name of this.axes(["peak_mib", "cuda_peak_mib", "cpu_peak_mib", "energy_mj"])) {
       words.push(`${this.column[name].title}: ${this.text(name, row)}`);
     }
     words.push(`${this.text("params", row)} params, ${this.text("gmacs", row)} GMACs`);
