@@ -29,7 +29,7 @@ class Offer:
         low_ms, high_ms: the 95 % interval of the median time.
         floor: relative noise floor of its group; 0 where it has none.
         carries: kinds of context; null where it was not trained so.
-        untold: kinds of context of which its training runs do not tell.
+        untold: kinds of context that its training runs leave undecided.
         status: of its row.
         mib_source: the row's field that `mib` is read from: a measured peak, or the traced one where none was measured.
         disturbed: why its time is to be doubted for what else ran; empty where it is not.

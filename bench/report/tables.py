@@ -26,8 +26,17 @@ RAW = (
     *("cuda_peak_bytes", "cuda_reserved_bytes", "cpu_peak_bytes"),
     *("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms"),
     *("latency_min_ms", "latency_p10_ms", "latency_p90_ms", "rounds", "stop_reason"),
-    *("reference", "ratio", "ratio_ci_low", "ratio_ci_high", "noise_floor", "twin_ratio", "verdict", "disturbed"),
-    "key",
+    *(
+        "reference",
+        "ratio",
+        "ratio_ci_low",
+        "ratio_ci_high",
+        "noise_floor",
+        "twin_ratio",
+        "verdict",
+        "disturbed",
+        "key",
+    ),
     *("process_ci_low_ms", "process_ci_high_ms", "process_ratio_ci_low", "process_ratio_ci_high"),
 )
 
