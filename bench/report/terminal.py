@@ -17,7 +17,7 @@ from bench.report.tables import efficiency, latex, markdown
 
 READING = (
     "ms: median of a call, ± the longer arm of its 95 % interval {interval}; vs: paired by round, ≈ marks a tie; "
-    "peak MiB: traced, above weights and inputs."
+    "peak MiB: traced, above weights and inputs; CUDA or CPU peak MiB: what the allocator reached, measured."
 )
 _UNSAID = {"impl": "reference", "memory_format": "channels_first", "device": "cpu"}
 """Columns of an estimate that are shown where something else stands in them."""

@@ -49,7 +49,7 @@ def test_measured_rows_hold_what_the_schema_promises(swept: Path) -> None:
         assert row["reference"] == "nl" or row["ratio"] is None
         assert row["noise_floor"] > 0
         assert all(row[name] is None for name in ("cuda_peak_bytes", "energy_mj", "throttled"))
-        assert row["cpu_peak_bytes"] > 0
+        assert (row["cpu_peak_bytes"] > 0) is (row["entry"] != "identity")
 
 
 def test_a_skipped_case_says_by_which_rule_and_figure(swept: Path) -> None:
