@@ -40,21 +40,23 @@ def unrest(own: int, ratios: Sequence[float], groups: Sequence[object]) -> float
 def weigh(joined: Sequence[tuple[Row, Row]], thresholds: Thresholds, one_machine: bool) -> list[Cell]:
     """A cell of each pair of rows; on one machine, with the unrest that the other cases show."""
     timed = [i for i, rows in enumerate(joined) if all(row["status"] == "ok" and row["latency_ms"] for row in rows)]
+    places = {index: place for place, index in enumerate(timed)}
     ratios = [joined[index][1]["latency_ms"] / joined[index][0]["latency_ms"] for index in timed]
     groups = [tuple(joined[index][1][name] for name in GROUP) for index in timed]
     judged = sum(_processes(*joined[index]) is not None for index in timed)
     cells = []
     for index, (old, new) in enumerate(joined):
-        threshold = thresholds.of(str(new["entry"]))
-        sides = _processes(old, new) if index in timed else None
-        if sides is None:
-            alone_ratio = Interval(ratios[timed.index(index)], None, None) if index in timed else None
-            cells.append(pair(old, new, alone_ratio, None, threshold, unjudged=index in timed))
-            continue
-        restless = unrest(timed.index(index), ratios, groups) if one_machine else None
-        floor = restless or 0.0
-        ratio = _bounded(*sides, floor, threshold, judged)
-        cells.append(pair(old, new, ratio, floor, threshold, doubt=_doubt(restless) if one_machine else ""))
+        threshold, place = thresholds.of(str(new["entry"])), places.get(index)
+        sides = _processes(old, new)
+        if place is None:
+            cells.append(pair(old, new, None, None, threshold))
+        elif sides is None:
+            cells.append(pair(old, new, Interval(ratios[place], None, None), None, threshold, unjudged=True))
+        else:
+            restless = unrest(place, ratios, groups) if one_machine else None
+            floor, doubt = restless or 0.0, _doubt(restless) if one_machine else ""
+            ratio = _bounded(*sides, floor, threshold, judged)
+            cells.append(pair(old, new, ratio, floor, threshold, doubt))
     return cells
 
 
