@@ -65,20 +65,29 @@ class Side:
 
     Attributes:
         tracings: static figures of each case.
-        failures: why a case could not be timed.
+        failures: why a case could not be timed, one a process in which it could not.
         times: milliseconds a call, of all samples of a case.
     """
 
     tracings: Mapping[Case, Tracing]
-    failures: dict[Case, Broken] = field(default_factory=dict)
+    failures: dict[Case, list[Broken]] = field(default_factory=dict)
     times: dict[Case, list[float]] = field(default_factory=dict)
 
     def learn(self, case: Case, taken: list[float] | Broken) -> None:
         """Keep what a turn gave."""
         if isinstance(taken, Broken):
-            self.failures[case] = taken
+            self.failures.setdefault(case, []).append(taken)
         else:
             self.times.setdefault(case, []).extend(taken)
+
+    def gave_up(self, case: Case) -> bool:
+        """Whether the case failed in two processes, so that the failure is the block's and no accident of a process."""
+        return len(self.failures.get(case, ())) > 1
+
+    def broken(self, case: Case) -> Broken | None:
+        """Why the case has no time; null where it has one, a single failure aside."""
+        failures = self.failures.get(case)
+        return failures[-1] if failures and (self.gave_up(case) or case not in self.times) else None
 
     def row(self, case: Case) -> dict[str, object]:
         """A result row with what is known of the case on this side."""
@@ -86,8 +95,8 @@ class Side:
         static = tracing.figures.row() if tracing.figures else {}
         if tracing.figures is None:
             return make_row(case.row(), static, {"status": tracing.status, "reason": tracing.reason})
-        if case in self.failures:
-            broken = self.failures[case]
+        broken = self.broken(case)
+        if broken is not None:
             return make_row(case.row(), static, {"status": broken.status, "reason": broken.reason})
         times = self.times.get(case)
         return make_row(case.row(), static, {"status": "ok", "latency_ms": undisturbed(times) if times else None})
@@ -154,11 +163,12 @@ def duel(
                 if case in ratios:
                     findings[case] = find(ratios[case], thresholds.of(case.entry), len(cases))
             turns.close()
-            failed = {*new.failures, *old.failures}
+            failed = {case for side in (new, old) for case in going if side.gave_up(case)}
             going = [case for case in going if case not in failed and not (case in findings and findings[case].decided)]
     finally:
         turns.close()
-    notes = _notes(generation, shared, apart, len(going), minutes)
+    once = [_once(case, side, tree) for side, tree in ((new, "new"), (old, "old")) for case in cases]
+    notes = (*_notes(generation, shared, apart, len(going), minutes), *(told for told in once if told))
     return Comparison(tuple(_cell(case, new, old, findings, thresholds, len(cases)) for case in cases), notes)
 
 
@@ -211,6 +221,14 @@ def _notes(generations: int, shared: Sequence[str], apart: str, open_cases: int,
     )
 
 
+def _once(case: Case, side: Side, tree: str) -> str:
+    """What a reader has to know of a failure that did not come again; empty where there is none."""
+    failures = side.failures.get(case)
+    if not failures or side.broken(case) is not None:
+        return ""
+    return f"{case.label} failed in one process of the {tree} tree and in no other: {failures[0].reason}"
+
+
 def _cell(
     case: Case, new: Side, old: Side, findings: Mapping[Case, Finding], thresholds: Thresholds, cases: int
 ) -> Cell:
@@ -222,7 +240,7 @@ def _cell(
     many = found.processes if found else 0
     cell = pair(theirs, ours, found.ratio if found else None, 0.0, threshold)
     cell = replace(cell, floor=None, processes=many)
-    doubt = _doubt(case, [side.failures[case] for side in (new, old) if case in side.failures])
+    doubt = _doubt(case, [broken for side in (new, old) if (broken := side.broken(case)) is not None])
     if doubt:
         return replace(cell, verdict="undecided", reason=f"{doubt}: {cell.reason}")
     if (theirs["status"], ours["status"]) == ("ok", "invalid"):  # no noise here makes a row invalid

@@ -1,4 +1,4 @@
-"""Compute the intervals of earlier rows anew, from the samples that they hold, by the rule that rows are written by now.
+"""Compute the intervals of earlier rows anew, from their samples, by the rule that rows are written by now.
 
     python experiments/rejudge.py results/reference/cpu [...]
 
@@ -20,9 +20,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import journal  # noqa: E402
-from bench.measure.stats import Interval, median_interval, paired_ratio  # noqa: E402
-from bench.row import ROWS  # noqa: E402
+from bench import journal
+from bench.measure.stats import Interval, median_interval, paired_ratio
+from bench.row import ROWS
 
 TOGETHER = (
     *("started_at", "height", "width", "channels", "batch", "dtype", "memory_format", "mode", "device"),

@@ -162,11 +162,26 @@ def test_what_is_undecided_when_the_time_is_up_stays_so(
     assert not taken or found.notes[1] == f"the time was up (--minutes {minutes:g}) with 1 of the cases undecided"
 
 
-def test_a_side_that_fails_is_not_asked_again_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    script = Scripted(1.0, Broken("gc", "oom", "no memory"), 1.0)
+def test_a_side_that_fails_twice_is_not_asked_again_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Scripted(1.0, Broken("gc", "oom", "no memory"), Broken("gc", "oom", "no memory"), 1.0)
     (cell,) = scripted_duel(monkeypatch, script).cells
-    assert (cell.verdict, cell.old_status, cell.new_status, script.taken) == ("broken", "ok", "oom", 2)
+    assert (cell.verdict, cell.old_status, cell.new_status, script.taken) == ("broken", "ok", "oom", 3)
     assert "no memory" in cell.reason
+
+
+def test_a_failure_that_does_not_come_again_is_told_and_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Scripted(1.0, Broken("gc", "crashed", "an accident"), *[1.0] * 6)
+    found = scripted_duel(monkeypatch, script)
+    assert [(cell.verdict, cell.new_status, cell.processes) for cell in found.cells] == [("same", "ok", 7)]
+    assert found.notes[-1] == "gc failed in one process of the new tree and in no other: an accident"
+    assert found.exit_code == 0
+
+
+@pytest.mark.usefixtures("ticking")
+def test_a_failure_that_there_was_no_time_to_see_again_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Scripted(*[Broken("gc", "crashed", "always")] * 9)
+    (cell,) = scripted_duel(monkeypatch, script, minutes=0.05).cells
+    assert (cell.verdict, script.taken) == ("broken", 1)
 
 
 def test_a_changed_block_and_one_that_the_base_has_not_are_named(
@@ -215,7 +230,7 @@ def test_a_failure_is_the_blocks_own_unless_others_may_have_caused_it(
 ) -> None:
     case = make_case("gc", {}, 4, 4, 16, device=device)
     new, old = (Side({case: trace_case(case)}) for _ in range(2))
-    old.times[case], new.failures[case] = [1.0], broken
+    old.times[case], new.failures[case] = [1.0], [broken]
     cell = duel._cell(case, new, old, {}, Thresholds(), 1)
     assert cell.verdict == verdict
     assert broken.reason in cell.reason
